@@ -26,7 +26,7 @@ from trt_matrix.core.evidence import (
     watched,
 )
 from trt_matrix.core.factors.attribute import attributed
-from trt_matrix.core.factors.versions import versions
+from trt_matrix.core.factors.cell_factors import versions
 from trt_matrix.core.hosts.processor import processor_of
 from trt_matrix.core.judgement import (
     CellResult,

@@ -33,11 +33,8 @@ def addition(
     """
     if place.stated.get("kind") == other.stated.get("kind") == "image":
         return crossed(place, other, confounded)
-    ways = [
-        _entries(base, target, confounded, uniform)
-        for base, target in ((place, other), (other, place))
-    ]
-    entries = max(ways, key=len)
+    there = _entries(place, other, confounded, uniform)
+    entries = max(there, _entries(other, place, confounded, uniform), key=len)
     separated = [factor for factor, _ in entries]
     left = sorted(set(confounded) - set(separated))
     return Addition(
@@ -99,20 +96,20 @@ def _venv(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry
     for factor in taken:
         if factor == ENGINE:
             mine, its = (
-                {one for one in each if one.startswith(engine)} for each in (stated, others)
+                {name for name in each if name.startswith(engine)} for each in (stated, others)
             )
             if not mine or mine != its:
                 return None
             stated |= {name: others[name] for name in mine}
         elif factor == "Python":
             python = target.start.probe.get("python")
-        elif behind := [factor] * (factor in theirs) or _packages_behind(target, factor):
+        elif behind := [factor] if factor in theirs else _packages_behind(target, factor):
             pins |= {name: f"{name}=={theirs[name]}" for name in behind}
         elif not factor.startswith("option "):
             return None
     wanted = list({**stated, **pins}.values())
-    for index, one in enumerate(wanted):
-        if short := PINNED.fullmatch(one):
+    for index, requirement in enumerate(wanted):
+        if short := PINNED.fullmatch(requirement):
             rest = wanted[:index] + wanted[index + 1 :]
             entry: Entry = {"venv": short.group(1), "versions": [short.group(2)], "python": python}
             return entry | ({"with": rest} if rest else {})
@@ -130,8 +127,8 @@ def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -
     variables = dict(base.stated.get("variables", {}))
     for factor in taken:
         if mapped := [library for library in target.libraries(factor) if library.package is None]:
-            found = sorted({library.path.rpartition("/")[0] for library in mapped})
-            folders = [*found, *(folder for folder in folders if folder not in found)]
+            taken_from = sorted({library.folder for library in mapped})
+            folders = [*taken_from, *(folder for folder in folders if folder not in taken_from)]
         elif factor.startswith("variable ") and factor in target.factors.values:
             variables[factor.removeprefix("variable ")] = target.factors.values[factor]
         elif not factor.startswith("option "):
@@ -149,7 +146,7 @@ def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -
 def _requirements(place: FactorPoint) -> dict[str, str]:
     """Returns name → requirement, as stated in matrix.yaml."""
     stated = place.stated.get("requirements", ())
-    return {match.group(1): one for one in stated if (match := REQUIREMENT.match(one))}
+    return {match.group(1): text for text in stated if (match := REQUIREMENT.match(text))}
 
 
 def _overlaid(
@@ -181,8 +178,7 @@ def _name(
         own = _requirements(base).get(entry["venv"], "").rpartition("==")[2]
         prefix = prefix.removesuffix(f"-{own}")
         told = [factor for factor in sorted(confounded) if factor != ENGINE]
-        if not told:
-            told = [f"engine {versions[0]}"]
+        told = told or [f"engine {versions[0]}"]
     parts = []
     for factor in told:
         values = (target if factor in taken else base).factors.values

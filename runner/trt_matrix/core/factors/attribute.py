@@ -76,10 +76,7 @@ class _Attributor:
         self._difference = functools.cache(difference)
 
     def error(self, verdict: Verdict, head: MeasuredHead) -> Verdict:
-        return self._attributed(verdict, *self._comparable(head, verdict))
-
-    def _comparable(self, head: MeasuredHead, verdict: Verdict) -> tuple[list[str], Carries]:
-        """Returns the cells that a chain may use, and how to tell whether a step carries the effect."""
+        """Attributes an error by the cells that a chain may use, and whether each step carries the effect."""
         cells = {cell.cell: cell for cell in head.cells}
         bad = cells[verdict.cell]
         tested = verdict.kind is Kind.CALIBRATOR_REGRESSION
@@ -96,7 +93,7 @@ class _Attributor:
         def carries(step: ChainStep) -> bool:
             return step_found(verdict.kind, self._noises, head, (step.start, step.end), self.rules)
 
-        return same, carries
+        return self._attributed(verdict, same, carries)
 
     def latency(self, verdict: Verdict) -> Verdict:
         judged = self.records[verdict.cell]
@@ -117,9 +114,8 @@ class _Attributor:
             return verdict
         known = tuple(cell for cell in cells if self._factors(cell) is not None)
         steps = self._steps(known, question, base, verdict.cell)
-        return replace(
-            verdict, attribution=self._attribution(verdict.cell, base, steps, carries, question)
-        )
+        why = self._attribution(verdict.cell, base, steps, carries, question)
+        return replace(verdict, attribution=why)
 
     def _chain(
         self, cells: tuple[str, ...], question: EffectKind, start: str, end: str
@@ -146,12 +142,12 @@ class _Attributor:
             confounded |= {name for step in steps for name in step.factors}
 
         def changes(names: Iterable[str]) -> tuple[FactorChange, ...]:
-            one, other = self._known(base), self._known(cell)
+            before, after = self._known(base), self._known(cell)
             return tuple(
                 FactorChange(
-                    factor=title(name, one, other),
-                    baseline=one.values.get(name),
-                    cell=other.values.get(name),
+                    factor=title(name, before, after),
+                    baseline=before.values.get(name),
+                    cell=after.values.get(name),
                 )
                 for name in sorted(names)
             )
@@ -176,7 +172,7 @@ class _Attributor:
     @functools.cached_property
     def _uniform(self) -> frozenset[str]:
         """Factors that have one value in all cells."""
-        known = [found.values for cell in self.records if (found := self._factors(cell))]
+        known = [factors_.values for factors_ in map(self._factors, self.records) if factors_]
         names = {name for values in known for name in values}
         return frozenset(name for name in names if len({values.get(name) for values in known}) == 1)
 

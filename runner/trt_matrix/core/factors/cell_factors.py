@@ -7,7 +7,7 @@ with cuBLAS and the rest of the toolkit.
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,6 +55,12 @@ VARIABLES = ("CUDA_MODULE_LOADING", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
 """Environment variables that are factors, beside all that matrix.yaml states; images set many more
 that only repeat versions."""
 
+LEADING = {"cuDNN": re.compile(r"libcudnn\."), "CUDA": re.compile(r"libcudart")}
+"""Factor → the library whose version stands for all of it."""
+SONAME = re.compile(r"\.so\.([0-9.]+)$")
+WHOLE = ("driver", "GPU")
+"""Factors that are shown as they are."""
+
 PASSIVE = "the engine computes; this only hands float32 arrays to it and back"
 ARITHMETIC = "tables are computed by the engine and numpy; Python only calls them"
 HARMLESS: Mapping[EffectKind, Mapping[str, str]] = {
@@ -79,15 +85,28 @@ class Library:
     size_bytes: int | None
 
     @property
+    def folder(self) -> str:
+        return self.path.rpartition("/")[0]
+
+    @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
     @property
+    def stem(self) -> str:
+        """`libcudnn` of `libcudnn.so.8.9.2`."""
+        return self.name.partition(".so")[0]
+
+    @property
+    def known_version(self) -> str:
+        """Its version; where nobody knows, its size stands for that."""
+        return self.version or f"{self.size_bytes} bytes"
+
+    @property
     def family(self) -> str | None:
         """The factor that it belongs to."""
-        return next(
-            (family for family, pattern in FAMILIES.items() if pattern.match(self.name)), None
-        )
+        families = (family for family, known in FAMILIES.items() if known.match(self.name))
+        return next(families, None)
 
 
 @dataclass(frozen=True)
@@ -201,6 +220,28 @@ def title(factor: str, one: Factors, other: Factors) -> str:
     return TITLES.get(name, name) or ENGINE
 
 
+def versions(start: Start) -> Mapping[str, str]:
+    """Returns `TensorRT`, `cuDNN`, `CUDA`, `driver`, `GPU` → version; what was not there is absent."""
+    values = factors(start).values
+    name = engine_name(start)
+    engine = values.get(ENGINE, "").split(" ")
+    found = {TITLES.get(name, name): engine[1]} if name and len(engine) > 1 else {}
+    mapped = libraries(start)
+    for factor, pattern in LEADING.items():
+        if factor in values and (version := _version(mapped, pattern)):
+            found[factor] = version
+    return found | {factor: values[factor] for factor in WHOLE if factor in values}
+
+
+def _version(mapped: Iterable[Library], pattern: re.Pattern[str]) -> str | None:
+    """Returns the version of the first library of this name; the major that its name ends in, at least."""
+    for library in mapped:
+        if pattern.match(library.name):
+            soname = SONAME.search(library.name)
+            return library.version or (soname[1] if soname else None)
+    return None
+
+
 # What was probed, as far as it has the form that it should: what a job wrote may be anything
 
 
@@ -209,12 +250,12 @@ def libraries(start: Start) -> list[Library]:
     return [
         Library(
             path=path,
-            version=_text(one.get("version")),
-            package=_text(one.get("package")),
-            size_bytes=size if isinstance(size := one.get("size_bytes"), int) else None,
+            version=_text(library.get("version")),
+            package=_text(library.get("package")),
+            size_bytes=size if isinstance(size := library.get("size_bytes"), int) else None,
         )
-        for one in map(_mapping, listed if isinstance(listed, list) else ())
-        if (path := _text(one.get("path")))
+        for library in map(_mapping, listed if isinstance(listed, list) else ())
+        if (path := _text(library.get("path")))
     ]
 
 
@@ -273,19 +314,17 @@ def _families(mapped: Iterable[Library], engine: str) -> Mapping[str, str | None
     versions: dict[str, dict[str, str]] = {}
     for library in mapped:
         if library.family and TITLES.get(engine) != library.family:
-            known = library.version or f"{library.size_bytes} bytes"
-            versions.setdefault(library.family, {})[library.name.partition(".so")[0]] = known
-    return {name: _family_value(parts) for name, parts in versions.items()}
+            versions.setdefault(library.family, {})[library.stem] = library.known_version
+    # One version where all libraries agree, as cuDNN's do; else each with its own.
+    return {
+        name: next(iter(parts.values()))
+        if len(set(parts.values())) == 1
+        else ", ".join(f"{stem} {version}" for stem, version in sorted(parts.items()))
+        for name, parts in versions.items()
+    }
 
 
-def _family_value(parts: Mapping[str, str]) -> str:
-    """Returns one version where all libraries agree, as cuDNN's do; else each with its own."""
-    if len(set(parts.values())) == 1:
-        return next(iter(parts.values()))
-    return ", ".join(f"{stem} {version}" for stem, version in sorted(parts.items()))
-
-
-def _folders(mapped: Iterable[Library], identity: Mapping[str, Any]) -> Mapping[str, str | None]:
+def _folders(mapped: Sequence[Library], identity: Mapping[str, Any]) -> Mapping[str, str | None]:
     """Returns what an interpreter with stated folders mapped and no other factor stands for.
 
     Nothing of the engine's own folder: a tar file of TensorRT holds much that changes with it. The
@@ -293,13 +332,11 @@ def _folders(mapped: Iterable[Library], identity: Mapping[str, Any]) -> Mapping[
     """
     if not _mapping(identity.get("libraries")):
         return {}
-    found = [(library.path.rpartition("/")[0], library) for library in mapped]
-    engines = {folder for folder, library in found if ENGINE_LIBRARY.match(library.name)}
+    engines = {library.folder for library in mapped if ENGINE_LIBRARY.match(library.name)}
     return {
-        f"library {library.name.partition('.so')[0]}": library.version
-        or f"{library.size_bytes} bytes"
-        for folder, library in found
-        if folder not in engines and library.family is None and library.package is None
+        f"library {library.stem}": library.known_version
+        for library in mapped
+        if library.folder not in engines and library.family is None and library.package is None
     }
 
 

@@ -56,7 +56,7 @@ class Design:
         strays = (self._differ[first] | self._differ[last]) & others
         between = np.flatnonzero(~strays.any(axis=1))
         sizes = self._sizes[np.ix_(between, between)]
-        source, target = (int(np.flatnonzero(between == one)[0]) for one in (first, last))
+        source, target = (int(np.flatnonzero(between == end)[0]) for end in (first, last))
         # Only smaller steps than the whole can be better, and none is one between equal places.
         useful = (sizes > 0) & (sizes < size)
         if not useful.any():

@@ -84,7 +84,7 @@ class Wheel:
     def obstacle(self, driver: str | None, gpus: Sequence[Gpu]) -> Obstacle | None:
         """Returns why it runs on none of these GPUs with this driver; None where it runs on one."""
         found = [self._obstacle(driver, gpu) for gpu in gpus]
-        return next(filter(None, found)) if gpus and all(found) else None
+        return found[0] if all(found) and found else None
 
     def _obstacle(self, driver: str | None, gpu: Gpu) -> Obstacle | None:
         if self.package == RTX:
@@ -142,7 +142,7 @@ def offered(package: str, driver: str | None, gpus: Sequence[Gpu]) -> str | None
 
 def _before(*versions: str) -> bool:
     """Says whether versions are in rising order, none twice."""
-    return all(version(one) < version(other) for one, other in pairwise(versions))
+    return all(version(lower) < version(upper) for lower, upper in pairwise(versions))
 
 
 def wheel(named: str, of: str, driver: str | None) -> Wheel:

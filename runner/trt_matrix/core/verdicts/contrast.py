@@ -112,6 +112,12 @@ class Contrast:
             return math.inf
         return max(view.log + view.half(0.05) for view in (self.sqnr, self.image))
 
+    def within(self) -> float:
+        """Returns how far apart the two may be, ln, with an error of 5 %; infinite where nobody knows."""
+        if not self.known:
+            return math.inf
+        return max(abs(view.log) + view.half(0.05) for view in (self.sqnr, self.image))
+
     def effect(self, least: float) -> Effect:
         half = self.sqnr.half() if self.known else math.inf
         return Effect(

@@ -50,10 +50,8 @@ def told_by_head(evidence: Evidence, heads: Sequence[MeasuredHead]) -> Told:
             plain = _plain(evidence, record, gate.head, problems[gate.head])
             if plain:
                 # Of an output that its scales alone make flat, tests say whose fault that is.
-                told[key] = (
-                    plain,
-                    *(verdict for verdict in told.get(key, ()) if verdict.kind in FAULTS),
-                )
+                faults = [verdict for verdict in told.get(key, ()) if verdict.kind in FAULTS]
+                told[key] = (plain, *faults)
             # What did not run, had half a table or ranked rows is in no comparison.
             why = _uncovered(evidence, record, gate.head)
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
@@ -124,11 +122,8 @@ def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
         for measurement in good(record)
         if measurement.coverage and head in measurement.coverage
     ]
-    worst = min(
-        coverages,
-        key=lambda coverage: 1.0 if coverage.ratio is None else coverage.ratio,
-        default=None,
-    )
+    shares = [(1.0 if each.ratio is None else each.ratio, each) for each in coverages]
+    _, worst = min(shares, key=lambda pair: pair[0], default=(1.0, None))
     if least is None or worst is None or enough(worst.mapped, worst.total, least):
         return None
     lacking = worst.unmapped + worst.zero
@@ -182,7 +177,7 @@ def _sample(
     energy = sums[0]["r2"]
     if not energy.sum() > 0:
         return None
-    most = max(int(one["nonfinite"].sum()) for one in sums)
+    most = max(int(array["nonfinite"].sum()) for array in sums)
     if most and most > own_nonfinite(evidence, head):
         return None
-    return Sample(np.stack([one["d2"] for one in sums]), energy, exact=exact)
+    return Sample(np.stack([array["d2"] for array in sums]), energy, exact=exact)
