@@ -59,11 +59,7 @@ WORST_NAMED = 5
 def diagnose(subject: Subject, wish: DiagnosisWish, store: Store, told: Told) -> Diagnosis:
     """Finds what int8 loses and what keeping layers in float gives back.
 
-    Args:
-        subject: The network, its table and its images.
-        wish: What is asked for.
-        store: Keeps every image's numbers as they are made, so that a killed analysis goes on.
-        told: Takes what is being done.
+    The store keeps every image's numbers as they are made, so that a killed analysis goes on.
 
     Raises:
         DiagnosisError: the network cannot be simulated here, or the wish names what it has not.

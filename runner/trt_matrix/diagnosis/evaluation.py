@@ -315,10 +315,8 @@ class Evaluated:
     def errors(self, state: State, *, precision: bool = True) -> StateErrors:
         """Returns what a state costs.
 
-        Args:
-            state: One of those that were evaluated.
-            precision: Whether AP is wanted, too, where there are labels: it takes longest. Nothing of boxes is
-                told of the `bare` ones.
+        AP is told where there are labels and it is wanted, since it takes longest; nothing of boxes of the
+        `bare` ones.
         """
         boxes, place = self.evaluation.boxes, self._places[state]
         worst = {head: self.worst[head] for head in self.evaluation.heads}

@@ -25,11 +25,7 @@ HERE = "this machine"
 def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Told) -> Subject:
     """Returns what is diagnosed of an experiment, calibrated here.
 
-    Args:
-        experiment: Read and checked.
-        store: Keeps images and tables.
-        table: Which, see `running.opened`.
-        told: Takes what is being done.
+    Which `table` is said as in `running.opened`.
 
     Raises:
         ConfigError: the network came quantised, an image cannot be read, or there is no such table.

@@ -38,9 +38,7 @@ QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QL
 def of_run(run: RunFolder, table: str | None) -> Subject:
     """Returns what is diagnosed of a run.
 
-    Args:
-        run: A finished one.
-        table: Which, see `running.opened`.
+    Which `table` is said as in `running.opened`.
 
     Raises:
         ConfigError: what it would need is no longer stored, or it has no such table.

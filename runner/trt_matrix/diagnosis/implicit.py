@@ -37,11 +37,8 @@ def engine_loss(
 ) -> EngineLoss | None:
     """Returns what implicit builds lose beyond 8 bits; None where there are none, or nothing is lost.
 
-    Args:
-        subject: What is diagnosed; every build is held against its own table, whichever is diagnosed.
-        images: Indices; errors are over them, the measured ones too.
-        store: Keeps every image's numbers.
-        told: Takes what is being done.
+    Every build is held against its own table, whichever is diagnosed; errors are over `images`, the measured
+    ones too.
     """
     builds = subject.builds
     if builds is None:

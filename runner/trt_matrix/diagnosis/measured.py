@@ -46,16 +46,7 @@ def built(
     layers_of: LayersOf,
     sums_of: SumsOf,
 ) -> tuple[ImplicitBuild, ...]:
-    """Returns every implicit build whose table is known.
-
-    Args:
-        records: Of the run.
-        reference: What errors are against.
-        tables: What it is called → table.
-        network: Its layers.
-        layers_of: → what a build told of its layers.
-        sums_of: → the sums of an output against the reference's.
-    """
+    """Returns every implicit build of a run whose table is known."""
     by_digest = {table.digest: (name, table) for name, table in tables.items()}
     known = []
     for record, build in _int8(records, implicit=True):
@@ -95,12 +86,7 @@ def timed(
     Taken is the baseline's before another's, by Q/DQ before implicit, with this table before another. A
     start that was disturbed, and one that held layers in floating point, tell nothing of all in int8.
 
-    Args:
-        records: Of the run.
-        environments: With the engine that is diagnosed: what layers take in another says nothing of it.
-        baseline: One of them, or none.
-        table: That is diagnosed.
-        times_of: → what a build told of its layers' time.
+    Environments are those with the engine that is diagnosed: what layers take in another says nothing of it.
     """
     found = []
     for implicit in (False, True):

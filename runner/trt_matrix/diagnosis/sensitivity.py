@@ -88,13 +88,7 @@ def units_of(groups: Sequence[Group], every: State) -> tuple[Unit, ...]:
 def sensitivity(
     evaluation: Evaluation, groups: Sequence[Group], images: Sequence[int]
 ) -> Sensitivity:
-    """Computes every group alone in int8, alone in float, and its halves.
-
-    Args:
-        evaluation: Of the network.
-        groups: Of all of its quantisers.
-        images: Indices.
-    """
+    """Computes every group alone in int8, alone in float, and its halves."""
     every = evaluation.full
     units = units_of(groups, every)
     weights_only = State(frozenset(), every.layers)

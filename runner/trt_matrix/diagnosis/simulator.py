@@ -70,10 +70,7 @@ class Simulator:
     ) -> None:
         """Makes the sessions of the float network.
 
-        Args:
-            quantised: The network and its quantisers.
-            heads: Output tensors that are wanted.
-            tensors: Further tensors that some state may quantise.
+        `tensors` are further ones that some state may quantise.
 
         Raises:
             DiagnosisError: ONNX Runtime cannot run the network.

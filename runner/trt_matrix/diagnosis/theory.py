@@ -107,11 +107,7 @@ def theory(
 ) -> Mapping[Part, TensorTheory]:
     """Returns each activation and each layer's weights → what quantising it costs on its own.
 
-    Args:
-        subject: What is diagnosed.
-        simulator: Of it.
-        images: Indices; `MOST_IMAGES` of them are looked at, spread evenly, one on each processor.
-        told: Told of progress.
+    `MOST_IMAGES` of the images are looked at, spread evenly, one on each processor.
 
     Raises:
         DiagnosisError: a tensor is NaN or infinite in the float network.

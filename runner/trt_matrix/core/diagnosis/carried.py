@@ -125,9 +125,7 @@ def smallest(
 ) -> frozenset[str]:
     """Returns resizings that must be held, having tried to let each of the others go.
 
-    Args:
-        layers: All that may be held.
-        holds: Whether a set of them is enough; all of them are.
+    With all of them held it is enough; `holds` says of fewer whether it is.
     """
     kept = frozenset(resizing.layer for resizing in layers)
     for resizing in sorted(layers, key=lambda each: (each.apart, each.layer)):

@@ -157,11 +157,9 @@ def state_errors(
 
 
 def worst_images(heads: tuple[str, ...], sums: Sums) -> Mapping[str, list[int]]:
-    """Returns head → positions of the images with the largest relative error, the largest first.
+    """Returns head → places of the images with the largest relative error in int8, the largest first.
 
-    Args:
-        heads: In the order of the second axis.
-        sums: Of the network in int8, shape (images, heads).
+    `sums` has the shape (images, heads).
     """
     count = max(1, math.ceil(WORST_SHARE * len(sums)))
     found = {}

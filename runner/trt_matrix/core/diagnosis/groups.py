@@ -86,10 +86,6 @@ def fused_behind(model: onnx.ModelProto) -> Mapping[str, tuple[str, ...]]:
 def made_by(model: onnx.ModelProto, layers: Collection[str]) -> tuple[str, ...]:
     """Returns the tensors that layers give out, and the activations that TensorRT fuses into them.
 
-    Args:
-        model: In canonical form.
-        layers: Names of its nodes.
-
     Raises:
         QdqError: it has no such node.
     """

@@ -112,9 +112,7 @@ def latency_shares(profile: Collection[TimedLayer], work: Mapping[str, int]) -> 
     What an engine fused belongs to the layers in it that multiply, by their multiply-accumulates; the time of
     what it is told of no such layer (reformatting, resizing) to none.
 
-    Args:
-        profile: Of all layers of the engine.
-        work: Layer of the network that multiplies → multiply-accumulates.
+    `work` has the multiply-accumulates of every layer of the network that multiplies.
 
     Raises:
         ProfileError: it names too few of the layers, or none took any time.

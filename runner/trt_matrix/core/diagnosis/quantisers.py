@@ -124,10 +124,7 @@ Exclude = Callable[[frozenset[str]], State]
 def quantised(model: onnx.ModelProto, table: Table, options: PlacementOptions) -> Quantised:
     """Returns everything that the placement quantises.
 
-    Args:
-        model: In canonical form.
-        table: Ranges.
-        options: The placement's; weights are folded, whatever they say.
+    Weights are folded, whatever the options say.
 
     Raises:
         graph.GraphError: see `explicit.place`.

@@ -36,9 +36,8 @@ def segments(model: onnx.ModelProto, kept: Collection[str]) -> tuple[Segment, ..
     A node joins the segment whose last node it alone reads, unless what lies between is kept: only
     the last node of a segment gives anything out, so no segment waits for itself.
 
-    Args:
-        model: With unique node names, in topological order.
-        kept: Tensors that must be had by their names: heads, and what can be quantised.
+    The network has unique node names, in topological order. What is kept must be had by its name: heads, and
+    what can be quantised.
     """
     outputs = {value.name for value in model.graph.output}
     kept = set(kept) | outputs

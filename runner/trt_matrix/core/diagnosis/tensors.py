@@ -145,13 +145,9 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
 def weights_theory(
     name: str, weight: npt.NDArray[np.float32], given: npt.NDArray[np.float32], axis: int
 ) -> TensorTheory:
-    """Returns what quantising a layer's weights costs on its own.
+    """Returns what quantising a layer's weights costs on its own; `given` is what their integers stand for.
 
-    Args:
-        name: Of the layer.
-        weight: In float.
-        given: What its integers stand for.
-        axis: Of the output channels.
+    The axis is that of the output channels.
     """
     error = np.asarray(given, np.float64) - weight
     others = tuple(other for other in range(weight.ndim) if other != axis)
@@ -175,11 +171,7 @@ def weights_theory(
 
 
 def unlike(largest: npt.NDArray[np.floating]) -> float:
-    """Returns the share of channels that use less than 1/16 of the range; those that are all zero do not count.
-
-    Args:
-        largest: Largest magnitude of each channel.
-    """
+    """Returns the share of channels that use less than 1/16 of the range; those that are all zero do not count."""
     used = largest[largest > 0]
     return float(np.mean(used < used.max() / UNLIKE)) if used.size else 0.0
 

@@ -18,13 +18,7 @@ NGC = re.compile(r"(?:(?P<host>.+)-)?ngc-(?P<tag>\d\d\.\d\d.*)")
 
 
 def crossed(place: FactorPoint, other: FactorPoint, confounded: Collection[str]) -> Addition:
-    """Returns the one cell that separates the image's factors from the machine's, if it can be said.
-
-    Args:
-        place: A container, the nearer to the baseline.
-        other: Another one.
-        confounded: Factors, two or more.
-    """
+    """Returns the one cell that separates the image's factors from the machine's, if it can be said."""
     around = AROUND & set(confounded)
     inside = set(confounded) - around
     nothing = Addition(yaml=None, left=tuple(sorted(confounded)))

@@ -30,12 +30,7 @@ class Design:
     """Places and what each two of them differ in."""
 
     def __init__(self, places: Sequence[str], differing: Differing) -> None:
-        """Compares all places, once.
-
-        Args:
-            places: Each once.
-            differing: As `Differing`; symmetric.
-        """
+        """Compares all places, each once."""
         self._places = tuple(places)
         self._differing = differing
         self._differ = self._compared()

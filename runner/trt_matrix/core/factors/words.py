@@ -7,11 +7,7 @@ from trt_matrix.core.words import capital, listed
 
 
 def reasons(told: Iterable[tuple[str, Attribution | None]]) -> str:
-    """Returns a sentence for each different attribution, with the names that it is of.
-
-    Args:
-        told: (environment, its attribution); those without one are left out.
-    """
+    """Returns a sentence for each different attribution, with the environments that it is of."""
     groups: dict[str, list[str]] = {}
     for name, attribution in told:
         if attribution:

@@ -30,13 +30,7 @@ class Deciding(Protocol):
 def decided(
     records: Sequence[Record], ranges: Mapping[str, Collection[str]], deciding: Deciding
 ) -> Decided:
-    """Returns what the ranges of each table decide; of tables that no cell ran with nothing.
-
-    Args:
-        records: Say which cell ran with which table, and how it was placed.
-        ranges: Table's digest → tensors that it has a range of.
-        deciding: Knows the network.
-    """
+    """Returns what the ranges of each table decide; of tables that no cell ran with nothing."""
     found: dict[str, dict[str, dict[str, None]]] = {}
     for record in records:
         implicit = record.pass_.implicit

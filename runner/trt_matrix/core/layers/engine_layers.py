@@ -57,11 +57,7 @@ def engine_share(
     A head is left out where one of its layers was compiled with others as a whole, or was told
     without a precision: its share is not known, and a float one must not be made of that.
 
-    Args:
-        layers: Of one engine.
-        original: The network that the engine was built from.
-        heads: Names of output tensors.
-        quantised: Whether its layers were to run in int8: then those in float are named.
+    Layers in float are named where the network was to run in int8 (`quantised`).
 
     Raises:
         graph.GraphError: a head is no tensor of the network.

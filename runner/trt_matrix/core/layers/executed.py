@@ -104,12 +104,7 @@ def executed_share(
 
 
 def of_kinds(ran: Mapping[tuple[str, bool], int], *, integer: bool) -> dict[str, int]:
-    """Returns operator → how many of it ran on integers, or in float.
-
-    Args:
-        ran: (operator, whether it ran on integers) → how many.
-        integer: Which of the two are wanted.
-    """
+    """Returns operator → how many of it ran on integers, or in float."""
     return {kind: count for (kind, on), count in sorted(ran.items()) if on is integer}
 
 

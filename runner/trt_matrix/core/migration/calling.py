@@ -64,11 +64,6 @@ def likely(form: onnx.ModelProto, lacking: Iterable[str], unknown: Iterable[str]
     For Softmax and the like TensorRT's parser adds layers that reshape around it, and names the layer itself
     by its number. Where as many of one type are unknown as tensors of one operator lack a scale, they stand
     in one order.
-
-    Args:
-        form: The float network, in canonical form.
-        lacking: Tensors that need a scale and have none.
-        unknown: Names of the table that no tensor has.
     """
     makers = graph.producers(form)
     wanted: dict[str, list[str]] = {}

@@ -55,12 +55,7 @@ def source_of(
 
 
 def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, DerivedRange]:
-    """Returns tensor → a range for it, of tensors that lead others (`scale_groups`) and have none.
-
-    Args:
-        model: The float network, in canonical form.
-        amax: Of the table, tensor → largest magnitude.
-    """
+    """Returns tensor of a canonical form → a range for it, of those that lead others (`scale_groups`) and have none."""
     leader = scale_groups(model)
     makers = graph.producers(model)
     derived_ranges: dict[str, DerivedRange] = {}

@@ -88,11 +88,7 @@ def _of_boxes(node: onnx.NodeProto) -> bool:
 
 
 def _parts_of_boxes(sizes: Sequence[Sequence[int]]) -> bool:
-    """Whether outputs together may be a score and what a box takes beside it.
-
-    Args:
-        sizes: Of each output, without those that are 1.
-    """
+    """Whether outputs of these sizes, without those that are 1, may be a score and what a box takes beside it."""
     if len(sizes) == 1:
         return False
     # The second stage of Faster R-CNN, run on a crop: four numbers for each class, perhaps not for the background.

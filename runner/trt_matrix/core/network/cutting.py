@@ -54,11 +54,7 @@ def cut(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
 
 
 def renamed(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto:
-    """Returns the network with some tensors called otherwise, wherever they stand.
-
-    Args:
-        model: It is not changed.
-        names: Tensor of the main graph → its new name.
+    """Returns the network with tensors of its main graph called otherwise, wherever they stand: name → new name.
 
     Raises:
         GraphError: another tensor has the new name.
@@ -83,10 +79,7 @@ def obstacle(
 
     A type that the network does not tell is no obstacle: the engine will say.
 
-    Args:
-        model: The network.
-        tensor: What is to be a head.
-        known: Types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
+    `known` are types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
     """
     inputs = {info.name for info in graph.inputs(model)}
     if tensor not in graph.producers(model):

@@ -18,10 +18,6 @@ def inlined(model: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, tuple
 
     A network without any is returned as it is.
 
-    Args:
-        model: The network, weights included.
-        source: Its name, for messages.
-
     Raises:
         GraphError: they cannot be written out, such as for operators of another opset.
     """

@@ -60,10 +60,6 @@ class SampleInput:
 def sample_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput | SampleInput:
     """Returns the network's one input, whatever it takes: an image where it has height, width and few channels.
 
-    Args:
-        model: The network.
-        batch: Samples at once.
-
     Raises:
         GraphError: several inputs or none, not float32, no fixed size, or another batch.
     """
@@ -85,10 +81,6 @@ def sample_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput | SampleI
 
 def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
     """Returns the network's one image input.
-
-    Args:
-        model: The network.
-        batch: Images at once.
 
     Raises:
         GraphError: several inputs or none, not float32, no fixed size, or not so many images.

@@ -34,12 +34,7 @@ NAMED = 6
 def behind(
     model: onnx.ModelProto, heads: Iterable[tuple[str, str]], custom: Collection[str] = ()
 ) -> tuple[Behind, ...]:
-    """Groups the operators by the heads that depend on them; for the manifest.
-
-    Args:
-        model: The network as the user gave it.
-        heads: (head, output tensor).
-        custom: Operators or nodes that the user calls custom.
+    """Groups the operators by the (head, output tensor) that depend on them; `custom` are what the user calls so.
 
     Returns:
         One group for each set of heads that some operator is behind, in topological order.

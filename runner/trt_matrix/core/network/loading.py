@@ -21,10 +21,7 @@ def load(
 ) -> onnx.ModelProto:
     """Parses and checks a network; its nodes come out in the order in which they compute.
 
-    Args:
-        content: The .onnx file.
-        source: Its name, for messages.
-        external: Contents of the files that hold its weights, if any (see `external_files`).
+    `external` holds the contents of the files that hold its weights, if any (see `external_files`).
 
     Raises:
         GraphError: empty, truncated, no ONNX at all, weights missing, or not a valid graph.

@@ -58,10 +58,6 @@ class NetworkMap:
 def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> NetworkMap:
     """Returns the map of `model` in its canonical form.
 
-    Args:
-        model: As the user gave it.
-        heads: (head, output tensor).
-
     Raises:
         graph.GraphError: a head is no tensor of the network, or its shapes contradict each other.
     """

@@ -98,9 +98,7 @@ class _Scope:
 def rankings(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Rankings:
     """Returns what rankings do to each head.
 
-    Args:
-        model: The network as engines get it.
-        heads: (head, output tensor); a tensor that the network does not have is ranked by nothing.
+    A (head, output tensor) that the network does not have is ranked by nothing.
 
     Raises:
         graph.GraphError: its shapes contradict each other.

@@ -87,12 +87,7 @@ def axis_after(
 ) -> int | None:
     """Returns where an axis of an input lies in the outputs of a node that ranks nothing itself.
 
-    Args:
-        node: A node of the network.
-        place: Which of its inputs.
-        axis: Of that input, from 0 on; None where it is not known.
-        known: Types and shapes.
-        constant: See `Constants`.
+    Input `place` has the axis, counted from 0; None where it is not known.
 
     Returns:
         The axis, None where it cannot be told, or `MIXED`.

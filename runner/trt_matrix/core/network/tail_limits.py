@@ -28,10 +28,6 @@ def limits(model: onnx.ModelProto, heads: Mapping[str, str]) -> Mapping[str, tup
     """Returns head → why it cannot be run, to be read after its tensor's name, and the ranking behind it.
 
     Only what a ranking decides is told; a tensor of whole numbers too, where one does.
-
-    Args:
-        model: The network as its file holds it.
-        heads: Head → its tensor, in the main graph.
     """
     if not any(ranks(node) for node in every_node(model.graph)):
         return {}

@@ -33,12 +33,7 @@ def tails(model: onnx.ModelProto, tensors: Iterable[str]) -> Mapping[str, Tail]:
 
 
 def parts(tail: Tail, known: Mapping[str, graph.TensorInfo]) -> frozenset[int] | None:
-    """Returns how many channels the convolutions before a tensor give out, each size once; None where one is open.
-
-    Args:
-        tail: Of the tensor.
-        known: Shapes by inference.
-    """
+    """Returns how many channels the convolutions before a tensor give out, each size once; None where one is open."""
     shapes = [shape_of(name, known) for name in tail.convolutions]
     sizes = [shape[1] if shape and len(shape) == _MAP else None for shape in shapes]
     channels = [size for size in sizes if isinstance(size, int)]

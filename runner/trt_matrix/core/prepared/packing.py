@@ -44,13 +44,7 @@ class InputPart:
 def parts_of(
     infos: Sequence[TensorInfo], shapes: Sequence[tuple[int, ...]], batch: int
 ) -> tuple[InputPart, ...]:
-    """Returns the inputs as one sample brings them.
-
-    Args:
-        infos: The inputs.
-        shapes: Of each, as pinned.
-        batch: Samples at once.
-    """
+    """Returns the inputs as one sample brings them, by their pinned shapes."""
     parts = []
     for info, shape in zip(infos, shapes, strict=True):
         batched = shape[:1] == (batch,)
@@ -59,12 +53,9 @@ def parts_of(
 
 
 def pack(model: onnx.ModelProto, parts: Sequence[InputPart], batch: int) -> None:
-    """Puts one float32 input of [batch, elements of all parts] in place of the inputs.
+    """Puts one float32 input of [batch, elements of all parts] in place of the inputs of `model`.
 
-    Args:
-        model: It is changed.
-        parts: All of its inputs, in the order in which they are fed.
-        batch: Samples at once.
+    The parts are in the order in which they are fed.
     """
     graph = model.graph
     taken = {tensor for node in graph.node for tensor in (*reads(node), *node.output)}
@@ -94,12 +85,7 @@ def pack(model: onnx.ModelProto, parts: Sequence[InputPart], batch: int) -> None
 
 
 def packed_input(name: str, parts: Sequence[InputPart]) -> ImageInput | SampleInput:
-    """Returns what a network takes whose inputs were packed: with an image where one of them may be one.
-
-    Args:
-        name: Of its one input.
-        parts: What it holds.
-    """
+    """Returns what a network takes whose inputs were packed: with an image where one of them may be one."""
     elements = (sum(part.elements for part in parts),)
     maps = [part.shape for part in parts if part.batched and len(part.shape) == _IMAGE_RANK]
     for sizes in maps[: len(maps) == 1]:

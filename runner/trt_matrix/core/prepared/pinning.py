@@ -46,11 +46,6 @@ def stated(info: TensorInfo, sizes: Sequence[int], batch: int = 1) -> tuple[int,
 def image_shape(info: TensorInfo, size: tuple[int, int] | None, batch: int = 1) -> tuple[int, ...]:
     """Returns the shape of an image input: the batch, and height and width of `size`, where they are open.
 
-    Args:
-        info: The input.
-        size: Height and width that the user wants, if any.
-        batch: Images at once.
-
     Raises:
         PinError: the file leaves open what nobody said.
     """
@@ -119,14 +114,7 @@ def sized(info: TensorInfo, symbols: Mapping[str, int]) -> TensorInfo:
 def symbols_by(
     image: TensorInfo, sizes: Sequence[int] | None, size: tuple[int, int] | None, batch: int = 1
 ) -> dict[str, int]:
-    """Returns the symbols that the image's shape decides; none where it has no shape as yet.
-
-    Args:
-        image: The input that images fill.
-        sizes: What the user states of its shape, if anything.
-        size: Height and width that are wanted.
-        batch: Images at once.
-    """
+    """Returns the symbols that the image's shape decides, or what the user states of it; none where it has none yet."""
     try:
         shape = stated(image, sizes, batch) if sizes else image_shape(image, size, batch)
         return symbols_of(image, shape)
@@ -139,10 +127,7 @@ def pin(
 ) -> None:
     """Writes shapes of inputs into `model`, and drops what it says of others that depends on them.
 
-    Args:
-        model: It is changed.
-        shapes: Input → sizes.
-        symbols: Symbol of the file → size, wherever else it stands.
+    A symbol of the file has its size wherever else it stands.
     """
     retraced = False
     for value in model.graph.input:
@@ -184,9 +169,6 @@ def forget_stale(model: onnx.ModelProto) -> tuple[str, ...]:
     """Makes outputs say the shape that follows from the inputs, where their own contradicts it.
 
     Exporters leave there what they traced; engines pass over it, ONNX's own inference does not.
-
-    Args:
-        model: It is changed where it is contradicted.
 
     Returns:
         The outputs that were.

@@ -42,9 +42,7 @@ def image_among(infos: Sequence[TensorInfo]) -> TensorInfo | None:
 def proposed(info: TensorInfo, size: tuple[int, int] | None) -> tuple[Any, bool]:
     """Returns what to write for an input that no image fills, and whether its name says so; else zeros.
 
-    Args:
-        info: The input.
-        size: Height and width of the network's images, where known.
+    `size` are height and width of the network's images, where known.
     """
     name = info.name.lower()
     shape = [fixed(dim) or 1 for dim in info.shape or ()]

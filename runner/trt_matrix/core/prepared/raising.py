@@ -30,10 +30,7 @@ def half_types(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def raise_halves(model: onnx.ModelProto) -> None:
-    """Makes every float16 and bfloat16 tensor of `model` float32, and drops the casts between them.
-
-    Args:
-        model: Without functions; it is changed.
+    """Makes every float16 and bfloat16 tensor of `model`, which has no functions, float32, and drops the casts between.
 
     Raises:
         GraphError: its types contradict each other.

@@ -41,10 +41,7 @@ def adjustable(model: onnx.ModelProto, table: Table, options: PlacementOptions) 
     Biases stay float32: rounded to the product of two scales they would be wrong with the next table. All
     that this moves is single values that lie between two steps.
 
-    Args:
-        model: The float network.
-        table: Says which tensors have a range, whatever it is.
-        options: The placement.
+    The table says which tensors have a range, whatever it is.
 
     Raises:
         graph.GraphError: see `place`.

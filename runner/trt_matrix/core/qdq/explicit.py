@@ -106,10 +106,7 @@ def deciding(
     The ranges of all others are used by nothing: of tensors that stay in float, and of those that take
     another's scale.
 
-    Args:
-        form: The network, in canonical form.
-        ranged: Tensors that have a range.
-        options: The placement.
+    The network is in canonical form, and `ranged` are the tensors that have a range.
     """
     leader = scale_groups(form)
     found = _region(form, leader, ranged, options)

@@ -32,12 +32,7 @@ class Requantisation:
 def requantisations(
     model: onnx.ModelProto, scales: Mapping[str, float]
 ) -> tuple[Requantisation, ...]:
-    """Returns the tensors that are requantised, in the network's order.
-
-    Args:
-        model: The float network, in canonical form.
-        scales: Of the activations that get Q/DQ.
-    """
+    """Returns the tensors of a canonical form that are requantised with these scales, in the network's order."""
     return tuple(
         Requantisation(
             node=node.name,
@@ -57,10 +52,7 @@ def unified(
 ) -> dict[str, float]:
     """Returns the scales with which nothing that is joined is requantised.
 
-    Args:
-        model: The float network, in canonical form.
-        scales: Of the activations that get Q/DQ.
-        leader: Activation → the tensor whose range it uses (`scale_groups`): who shares a scale stays together.
+    Who shares a scale stays together: `leader` is activation → the tensor whose range it uses (`scale_groups`).
     """
     group = {tensor: leader[tensor] for tensor in scales}
     for node, joined, _ in _joins(model, scales):

@@ -36,13 +36,7 @@ class Region:
 
 
 def region(model: onnx.ModelProto, usable: Collection[str], options: PlacementOptions) -> Region:
-    """Returns what to quantise.
-
-    Args:
-        model: In canonical form.
-        usable: Activations with a range.
-        options: The placement.
-    """
+    """Returns what to quantise of a canonical form whose `usable` activations have a range."""
     walk = _Walk(model, usable, options)
     for node in reversed(model.graph.node):
         standard = node.domain in graph.STANDARD_DOMAINS

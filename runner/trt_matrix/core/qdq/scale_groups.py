@@ -67,10 +67,6 @@ def equal_ranges(form: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, 
     TensorRT's implicit int8 has a range for each tensor. Builds on H200s gave the integers of a resizing's input on
     and read them at its output's scale (docs/reference/verified.md): every value is wrong by the ratio of the two
     ranges, and by nothing where they are equal.
-
-    Args:
-        form: The network, in canonical form.
-        amax: Tensor → range.
     """
     leader = scale_groups(form)
     found = {}

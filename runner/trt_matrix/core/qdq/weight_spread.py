@@ -30,10 +30,6 @@ def wide_weights(
 
     Of layers that stay in float whatever the table, none: their weights are not quantised.
 
-    Args:
-        model: The float network.
-        heads: (head, output tensor).
-
     Raises:
         graph.GraphError: see `canonical.canonical`.
     """

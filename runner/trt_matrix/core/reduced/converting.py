@@ -41,9 +41,6 @@ class Converted:
 def float_tensors(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Returns the network that gives out every float32 tensor that its nodes make, and those tensors.
 
-    Args:
-        model: The network.
-
     Raises:
         GraphError: see `canonical`.
     """

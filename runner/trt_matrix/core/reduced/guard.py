@@ -35,13 +35,7 @@ class Values:
 
 
 def values(model: onnx.ModelProto, ranges: Mapping[str, float], wanted: Format) -> Values:
-    """Holds tensors and weights against the format.
-
-    Args:
-        model: Its float32 initialisers are looked at.
-        ranges: Tensor → largest magnitude seen; tensors may be missing.
-        wanted: The format.
-    """
+    """Holds ranges, as far as they are known, and the float32 initialisers against the format."""
     tensors = {name: reason for name, amax in ranges.items() if (reason := _beyond(amax, wanted))}
     near = {
         name: amax

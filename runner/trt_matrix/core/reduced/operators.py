@@ -51,11 +51,7 @@ def reducible(
 ) -> Reducible | str:
     """Returns what of a node may be reduced, or why it has to stay in float32.
 
-    Args:
-        node: Of the main graph.
-        opset: Of the standard operators.
-        types: Tensor → element type; what is no tensor, or unknown, is absent.
-        wanted: The format.
+    In `types`, what is no tensor, or unknown, is absent.
     """
     if any(attribute.type in GRAPHS for attribute in node.attribute):
         return f"{node.op_type} holds networks of its own, which stay as they are"
@@ -95,12 +91,6 @@ def follows(node: onnx.NodeProto, output: str, opset: int, types: Mapping[str, i
     """Returns the element type of an output that must be that of an input, by the operator's definition.
 
     Shape inference tells no type where it cannot tell the shape of some operators.
-
-    Args:
-        node: Of the main graph.
-        output: One of its outputs.
-        opset: Of the standard operators.
-        types: Tensor → element type, as far as known.
     """
     if node.domain not in STANDARD:
         return None

@@ -17,11 +17,7 @@ MOST = 3
 
 
 def facts(typed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns a measurement's `typed` as facts for people, by the names that they read.
-
-    Args:
-        typed: As `trt_matrix.execution.typed.facts_of` made it.
-    """
+    """Returns a measurement's `typed` (`execution.typed.facts_of`) as facts for people, by the names that they read."""
     kept, zeroed = typed["in_float32"], typed["weights_that_became_zero"]
     found: dict[str, Any] = {
         TYPE: typed["type"],
@@ -43,8 +39,7 @@ def facts(typed: Mapping[str, Any]) -> Mapping[str, Any]:
 def converted_sentences(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     """Returns what a card says of the networks that cells ran, behind a space; empty where all ran it as it came.
 
-    Args:
-        cells: (environment, facts of a cell).
+    Each cell is (environment, its facts).
     """
     groups: dict[str, dict[str, None]] = {}
     for name, facts_ in cells:

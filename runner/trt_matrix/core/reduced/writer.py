@@ -26,14 +26,7 @@ class Writer:
         chosen: Mapping[str, Reducible],
         wanted: Format,
     ) -> None:
-        """Changes nothing yet.
-
-        Args:
-            model: In canonical form; it is not changed.
-            types: Tensor → element type.
-            chosen: Node → which of its inputs and outputs are to be reduced.
-            wanted: The format.
-        """
+        """Copies a network in canonical form; `chosen` is node → which of its inputs and outputs are to be reduced."""
         self.result = graph.copied(model)
         self.types = dict(types)
         self.chosen = chosen

@@ -73,10 +73,7 @@ def clipped_tensors(
 def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> str:
     """Returns `the shared entropy table clips 83 % of tensor X (amax 0.585 of 7.29), behind which small lies`.
 
-    Args:
-        table: What it is called.
-        clipped: At least one tensor.
-        heads: All of the network: what feeds them all is said so.
+    Of one tensor at least; of what feeds all `heads`, which are those of the network, that is said.
     """
     told = [_told(tensor, heads) for tensor in clipped[:NAMED]]
     more = len(clipped) - NAMED

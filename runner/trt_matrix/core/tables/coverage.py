@@ -18,10 +18,7 @@ from trt_matrix.core.records import Coverage
 def enough(mapped: int, wanted: int, least: float) -> bool:
     """Returns whether so many of the wanted tensors have a scale that a table can be judged.
 
-    Args:
-        mapped: Tensors with a scale.
-        wanted: Tensors that need one.
-        least: `calibration.coverage`, 0 to 1.
+    `least` is `calibration.coverage`, 0 to 1.
     """
     # A quotient rounds as `least` was: 27 of 30 are 0.9.
     return wanted == 0 or mapped / wanted >= least
@@ -45,11 +42,6 @@ def coverage(
     model: onnx.ModelProto, arrived: TensorArrival, heads: Sequence[tuple[str, str]]
 ) -> dict[str, Coverage]:
     """Returns head → how many of the tensors that it depends on got a scale.
-
-    Args:
-        model: The float network that the engine read.
-        arrived: Of its build.
-        heads: (head, output tensor).
 
     Raises:
         graph.GraphError: a head is no tensor of the network; or see `canonical`.

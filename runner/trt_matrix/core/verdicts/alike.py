@@ -27,10 +27,7 @@ def alike(
 ) -> Iterable[Verdict]:
     """Yields the verdicts of cells whose versions say the same together.
 
-    Args:
-        hypotheses: All hypotheses of a matrix.
-        held: Ids of cells of which layers were held in floating point: they are no versions.
-        rules: When a difference counts.
+    Cells of which layers were held in floating point, `held` by their ids, are no versions.
     """
     for kind in KINDS_ALIKE:
         groups: dict[tuple[str, str], list[Hypothesis]] = {}
