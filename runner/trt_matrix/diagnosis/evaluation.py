@@ -5,7 +5,7 @@ it shares with it and computes the rest. Memory holds the values of one image a 
 image is its sums and its boxes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,8 @@ class Evaluation:
             facts[place] = self._image(images[place], every, len(boxed), key)
 
         for_all(evaluate_image, len(images), what, self.told)
-        return Evaluated(
-            self, every, tuple(images), [facts[place] for place in sorted(facts)], worst
-        )
+        in_order = [facts[place] for place in range(len(images))]
+        return Evaluated(self, every, tuple(images), in_order, worst)
 
     def float_precision(self, images: tuple[int, ...]) -> AveragePrecision:
         """Returns AP of the float network."""
@@ -138,13 +137,15 @@ class Evaluation:
     def _key(self, index: int) -> dict[str, Any]:
         """Returns what decides the numbers of one image, beside the state."""
         subject = self.subject
+        evaluation = [image.model_dump() for image in subject.evaluation]
+        decode = subject.decode
         return {
             "diagnosis": VERSION,
             "model": subject.model_sha256,
             "images": subject.images_sha256,
             "image": index,
             "heads": subject.heads,
-            "boxes": _decoding(subject),
+            "boxes": [decode.model_dump(mode="json"), *evaluation] if decode else None,
         }
 
     def _reference(self, index: int) -> "Reference":
@@ -171,11 +172,8 @@ class Evaluation:
             with target.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, **self._computed(index, states, boxed))
 
-        key = {
-            **self._key(index),
-            "states": states_key,
-            "parameters": [repr(subject.options), subject.table.digest],
-        }
+        parameters = [repr(subject.options), subject.table.digest]
+        key = {**self._key(index), "states": states_key, "parameters": parameters}
         stored = self.store.derive(key, ".npz", make)
         return EvaluatedImage(**read_arrays(self.store.path(stored)))
 
@@ -352,22 +350,11 @@ def _table(boxes: Boxes) -> npt.NDArray[np.void]:
 
 
 def _boxes(table: npt.NDArray[np.void]) -> Boxes:
-    return Boxes(
-        table["corners"],
-        table["score"],
-        table["label"].astype(np.intp),
-        table["head"].astype(np.intp),
-    )
+    classes, heads = (table[name].astype(np.intp) for name in ("label", "head"))
+    return Boxes(table["corners"], table["score"], classes, heads)
 
 
 def _sums(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.NDArray[np.void]:
     flat = [np.asarray(array, np.float32).reshape(1, -1) for array in (value, reference)]
     found: npt.NDArray[np.void] = compare(flat[0], flat[1], EPSILON)[0]
     return found
-
-
-def _decoding(subject: Subject) -> Any:
-    if subject.decode is None:
-        return None
-    images: Iterable[Any] = (image.model_dump() for image in subject.evaluation)
-    return [subject.decode.model_dump(mode="json"), *images]

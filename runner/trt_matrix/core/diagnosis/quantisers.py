@@ -44,10 +44,8 @@ class QuantiserPair:
     def limits(self) -> tuple[float, float]:
         """Returns the least and the largest value that is rounded, not clipped: half a step beyond the ends."""
         levels = np.iinfo(self.dtype)
-        return (
-            (levels.min - self.zero_point - 0.5) * self.scale,
-            (levels.max - self.zero_point + 0.5) * self.scale,
-        )
+        low, high = levels.min - self.zero_point - 0.5, levels.max - self.zero_point + 0.5
+        return low * self.scale, high * self.scale
 
 
 Part = tuple[str, str]
@@ -72,17 +70,13 @@ class State:
 
     def with_only(self, tensors: Collection[str], layers: Collection[str]) -> "State":
         """Returns the state in which of these quantisers alone those named are on."""
-        return State(
-            frozenset(pair for pair in self.pairs if pair.tensor in tensors),
-            self.layers.intersection(layers),
-        )
+        pairs = frozenset(pair for pair in self.pairs if pair.tensor in tensors)
+        return State(pairs, self.layers.intersection(layers))
 
     def without(self, tensors: Collection[str], layers: Collection[str]) -> "State":
         """Returns the state in which those named are off."""
-        return State(
-            frozenset(pair for pair in self.pairs if pair.tensor not in tensors),
-            self.layers.difference(layers),
-        )
+        pairs = frozenset(pair for pair in self.pairs if pair.tensor not in tensors)
+        return State(pairs, self.layers.difference(layers))
 
     @property
     def tensors(self) -> frozenset[str]:

@@ -77,12 +77,8 @@ def _segment(
     nodes = [model.graph.node[index] for index in members]
     names = {node.name for node in nodes}
     made = {tensor for node in nodes for tensor in node.output if tensor}
-    reads = dict.fromkeys(
-        name
-        for node in nodes
-        for name in ordering.reads(node)
-        if name in known and name not in made
-    )
+    every = dict.fromkeys(name for node in nodes for name in ordering.reads(node))
+    reads = [name for name in every if name in known and name not in made]
     gives = [
         tensor
         for node in nodes

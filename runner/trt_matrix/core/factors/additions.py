@@ -87,11 +87,8 @@ def _entry(
 def _venv(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry | None:
     stated, others = _requirements(base), _requirements(target)
     engine, theirs = engine_name(base.start), packages(target.start)
-    pins = {
-        name: f"{name}=={version}"
-        for name, version in packages(base.start).items()
-        if not name.startswith(engine)
-    }
+    mapped = packages(base.start)
+    pins = {name: f"{name}=={mapped[name]}" for name in mapped if not name.startswith(engine)}
     python = base.start.probe.get("python")
     for factor in taken:
         if factor == ENGINE:

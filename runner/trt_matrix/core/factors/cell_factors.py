@@ -149,13 +149,10 @@ def factors(start: Start, placement: str | None = None) -> Factors:
     engine = _mapping(probe.get("engine"))
     installed = _texts(probe.get("packages"))
     # Before libraries were probed with their packages, numpy was mapped all the same: the job needs it.
-    loaded = packages(start) or {
-        name: version for name, version in installed.items() if name == "numpy"
-    }
+    loaded = packages(start) or {name: installed[name] for name in installed if name == "numpy"}
     mapped = libraries(start)
-    variables = {
-        f"variable {name}": value for name, value in _texts(start.identity.get("variables")).items()
-    }
+    stated = _texts(start.identity.get("variables"))
+    variables = {f"variable {name}": value for name, value in stated.items()}
     values = {
         ENGINE: _engine(engine),
         ACTIVATIONS: str(placed.activations) if placed and placed.engine == "onnxruntime" else None,

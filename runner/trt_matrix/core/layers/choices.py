@@ -88,13 +88,9 @@ def _choice(
     split = [parts for builds in tables if (parts := _parts(builds, suspects[0]))]
     made = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
     names = [made[name] for name in suspects]
-    taken = frozenset().union(*(build.held for builds in tables for build in builds))
-    held = [
-        build.sqnr_db
-        for builds in tables
-        for build in builds
-        if all(own & build.held for own in names)
-    ]
+    every = [build for builds in tables for build in builds]
+    taken = frozenset().union(*(build.held for build in every))
+    held = [build.sqnr_db for build in every if all(own & build.held for own in names)]
     return Choice(
         head=head,
         layers=tuple(sorted(suspects, key=lambda name: not made[name] & taken)),

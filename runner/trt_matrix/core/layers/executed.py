@@ -79,22 +79,20 @@ def executed_share(
     result = {}
     for head in heads:
         cone = [node for node in graph.backward_cone(original, head) if node in counts]
-        placed = [
-            node for node in cone if node in ends and layers.get(node) is not LayerRun.INTEGER
+        in_float = [node for node in cone if layers.get(node) is not LayerRun.INTEGER]
+        placed = [node for node in in_float if node in ends]
+        fell_back = [
+            node
+            for node in in_float
+            if node not in placed
+            and (node in given or layers.get(node) is LayerRun.QUANTISED_IN_FLOAT)
         ]
+        total = sum(counts[node] for node in cone)
         ran = Counter(kinds[node] for node in graph.backward_cone(executed, head) if node in kinds)
         result[head] = IntegerShare(
-            integer_macs=sum(counts[node] for node in cone if layers.get(node) is LayerRun.INTEGER),
-            total_macs=sum(counts[node] for node in cone),
-            float_layers=tuple(
-                node
-                for node in cone
-                if node not in placed
-                and (
-                    layers.get(node) is LayerRun.QUANTISED_IN_FLOAT
-                    or (node in given and layers.get(node) is not LayerRun.INTEGER)
-                )
-            ),
+            integer_macs=total - sum(counts[node] for node in in_float),
+            total_macs=total,
+            float_layers=tuple(fell_back),
             placed_float=tuple(placed),
             placed_float_macs=sum(counts[node] for node in placed),
             integer_operators=of_kinds(ran, integer=True),
@@ -153,21 +151,17 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, L
         if layer is None:
             continue
         in_float = LayerRun.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else LayerRun.FLOAT
+        run = LayerRun.INTEGER if integer else in_float
         # An engine may split one layer into several kernels: one in float is enough to say so.
-        runs[layer] = max(
-            runs.get(layer, LayerRun.INTEGER), LayerRun.INTEGER if integer else in_float
-        )
+        runs[layer] = max(run, runs.get(layer, run))
     return runs
 
 
 def _quantised_layers(model: onnx.ModelProto) -> set[str]:
     """Returns the names of the layers that Q/DQ was written for."""
     makers = graph.producers(model)
-    return {
-        node.name
-        for node in model.graph.node
-        if node.op_type in MACS and _dequantised(node, makers)
-    }
+    layers = [node for node in model.graph.node if node.op_type in MACS]
+    return {node.name for node in layers if _dequantised(node, makers)}
 
 
 def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:

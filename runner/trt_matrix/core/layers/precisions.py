@@ -95,15 +95,10 @@ def _ran(
 
 def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:
     """Returns what TensorRT told, by the tensors that its layers give out in the network."""
-    told = {
-        tensor: layer.precision for layer in layers if layer.precision for tensor in layer.tensors
-    }
-    return {
-        layer.name: told[tensor]
-        for _, layer in network.layers
-        for tensor in layer.outputs
-        if tensor in told
-    }
+    by_tensor = ((tensor, layer.precision) for layer in layers for tensor in layer.tensors)
+    told = {tensor: precision for tensor, precision in by_tensor if precision}
+    outputs = ((layer.name, tensor) for _, layer in network.layers for tensor in layer.outputs)
+    return {name: told[tensor] for name, tensor in outputs if tensor in told}
 
 
 def from_shares(

@@ -138,10 +138,9 @@ def backward_cone(model: onnx.ModelProto, tensor: str) -> tuple[str, ...]:
 
 def tensors_of(model: onnx.ModelProto, nodes: Collection[str]) -> set[str]:
     """Returns all tensors that the nodes of these names read and give out."""
-    named_nodes = {node.name: node for node in model.graph.node}
-    return {
-        tensor for name in nodes for tensor in (*named_nodes[name].input, *named_nodes[name].output)
-    }
+    wanted = set(nodes)
+    chosen = [node for node in model.graph.node if node.name in wanted]
+    return {tensor for node in chosen for tensor in (*node.input, *node.output)}
 
 
 def custom_operators(model: onnx.ModelProto) -> tuple[CustomOperator, ...]:

@@ -94,8 +94,8 @@ def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
             f"{batch}, or {ARRAYS}"
         )
         raise graph.GraphError(message)
-    channels_last = sizes[1] not in CHANNELS and sizes[3] in CHANNELS
-    channels, height, width = (sizes[3], *sizes[1:3]) if channels_last else sizes[1:]
+    last = sizes[1] not in CHANNELS and sizes[3] in CHANNELS
+    channels, height, width = (sizes[3], *sizes[1:3]) if last else sizes[1:]
     if channels not in CHANNELS:
         message = (
             f"input {info.name!r} has shape {shape_text(info)}: 1, 3 or 4 channels are expected of images, "
@@ -103,7 +103,7 @@ def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
         )
         raise graph.GraphError(message)
     return ImageInput(
-        name=info.name, channels=channels, height=height, width=width, channels_last=channels_last
+        name=info.name, channels=channels, height=height, width=width, channels_last=last
     )
 
 
@@ -130,11 +130,8 @@ def _sizes(model: onnx.ModelProto) -> tuple[graph.TensorInfo, list[int]]:
     # Some exporters write 0 or -1 for what they leave open.
     sizes = [size for size in info.shape if isinstance(size, int) and size > 0]
     if len(sizes) < len(info.shape):
-        open_ = " and ".join(
-            f"{index} ({size!r})" if size else str(index)
-            for index, size in enumerate(info.shape)
-            if not (isinstance(size, int) and size > 0)
-        )
+        places = [(at, size) for at, size in enumerate(info.shape) if size not in sizes]
+        open_ = " and ".join(f"{at} ({size!r})" if size else str(at) for at, size in places)
         message = (
             f"input {info.name!r} has the dynamic shape {shape_text(info)}: dimension {open_} is "
             "open; export the network with batch 1 and a fixed size"

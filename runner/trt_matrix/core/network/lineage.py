@@ -49,22 +49,13 @@ def behind(
         if heads_of[node.name]:
             groups.setdefault(tuple(heads_of[node.name]), []).append(node)
     strange = {custom_operator.node for custom_operator in graph.custom_operators(model)}
-    return tuple(
-        _group(names, nodes, {*strange, *custom, *_unknown(nodes, model)})
-        for names, nodes in groups.items()
-    )
-
-
-def _unknown(nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> set[str]:
-    """Returns nodes of the standard domain that no standard knows: how exporters write plugins."""
+    # Nodes of the standard domain that no standard knows: how exporters write plugins.
     functions = {(function.domain, function.name) for function in model.functions}
-    return {
-        node.name
-        for node in nodes
-        if node.domain in ("", "ai.onnx")
-        and (node.domain, node.op_type) not in functions
-        and not onnx.defs.has(node.op_type)
-    }
+    for node in model.graph.node:
+        own = (node.domain, node.op_type) in functions
+        if node.domain in ("", "ai.onnx") and not own and not onnx.defs.has(node.op_type):
+            strange.add(node.name)
+    return tuple(_group(names, nodes, strange.union(custom)) for names, nodes in groups.items())
 
 
 def _group(

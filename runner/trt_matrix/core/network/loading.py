@@ -143,12 +143,8 @@ def _element_types(graph_: onnx.GraphProto) -> set[int]:
     stated = (*graph_.input, *graph_.output, *graph_.value_info)
     found = {value.type.tensor_type.elem_type for value in stated}
     found |= {tensor.data_type for tensor in graph_.initializer}
-    found |= {
-        attribute.t.data_type
-        for node in graph_.node
-        for attribute in node.attribute
-        if attribute.HasField("t")
-    }
+    attributes = (attribute for node in graph_.node for attribute in node.attribute)
+    found |= {attribute.t.data_type for attribute in attributes if attribute.HasField("t")}
     return found
 
 

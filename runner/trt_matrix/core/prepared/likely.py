@@ -39,11 +39,8 @@ def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None =
     every_input = graph.inputs(model)
     tensors = [tensor for tensor in every_input if tensor.name in read] or list(every_input)
     if len(tensors) > 1 and brought and all(tensor.name in brought for tensor in tensors):
-        shapes = {
-            tensor.name: _brought(tensor, brought[tensor.name])
-            for tensor in tensors
-            if _open(tensor)
-        }
+        open_ = filter(_open, tensors)
+        shapes = {tensor.name: _brought(tensor, brought[tensor.name]) for tensor in open_}
         every = InputWishes(shapes=shapes, each=True)
         return Likely(wishes=every, prepared=prepare(model, every), guesses=())
     image = image_among(tensors)

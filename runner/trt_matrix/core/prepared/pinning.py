@@ -94,11 +94,8 @@ def symbols_of(info: TensorInfo, sizes: Sequence[int]) -> dict[str, int]:
 
     One that stands for several sizes (`None` for all that is open, as some exporters write) is no name of a size.
     """
-    pairs = {
-        (own, size)
-        for own, size in zip(info.shape or (), sizes, strict=False)
-        if isinstance(own, str)
-    }
+    stated = zip(info.shape or (), sizes, strict=False)
+    pairs = {(own, size) for own, size in stated if isinstance(own, str)}
     named = [own for own, _ in pairs]
     return {own: size for own, size in pairs if named.count(own) == 1}
 
@@ -141,12 +138,8 @@ def pin(
             for size in shapes[value.name]:
                 tensor.shape.dim.add().dim_value = size
     # What exporters wrote of tensors inside may be of another size; nobody else knows those of plugins.
-    custom = {
-        tensor
-        for node in model.graph.node
-        if node.domain not in STANDARD_DOMAINS
-        for tensor in node.output
-    }
+    plugins = [node for node in model.graph.node if node.domain not in STANDARD_DOMAINS]
+    custom = {tensor for node in plugins for tensor in node.output}
     keep(model.graph.value_info, lambda value: value.name in custom)
     for value in (*model.graph.output, *model.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:

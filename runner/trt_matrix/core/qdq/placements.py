@@ -180,15 +180,8 @@ def saturates(
 
     `session` are the configuration entries of its session, None where they are not known.
     """
-    unsigned = placed.activations is Activations.UINT8 or (
-        session is not None and str(session.get(INT8_KERNELS)) != "1"
-    )
-    return (
-        placed.engine == "onnxruntime"
-        and unsigned
-        and on_cpu
-        and processor is not None
-        and processor.is_x86
-        and not processor.has_vnni
-        and str((session or {}).get(PRECISE)) != "1"
-    )
+    if placed.engine != "onnxruntime" or not on_cpu or str((session or {}).get(PRECISE)) == "1":
+        return False
+    made_unsigned = session is not None and str(session.get(INT8_KERNELS)) != "1"
+    unsigned = placed.activations is Activations.UINT8 or made_unsigned
+    return unsigned and processor is not None and processor.is_x86 and not processor.has_vnni

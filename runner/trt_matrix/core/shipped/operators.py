@@ -168,12 +168,9 @@ def _integer_sum(strip: Stripper, node: onnx.NodeProto) -> None:
 
 
 def _alike(strip: Stripper, one: str, other: str) -> bool:
-    first, second = ((strip.value(name) if name else np.zeros(1)) for name in (one, other))
-    return (
-        first is not None
-        and second is not None
-        and bool(np.array_equal(first.ravel(), second.ravel()))
-    )
+    points = [strip.value(name) if name else np.zeros(1) for name in (one, other)]
+    flat = [point.ravel() for point in points if point is not None]
+    return len(flat) == len(points) and bool(np.array_equal(flat[0], flat[1]))
 
 
 def _integers(strip: Stripper, node: onnx.NodeProto) -> Array:

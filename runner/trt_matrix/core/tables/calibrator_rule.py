@@ -57,10 +57,9 @@ class RuleComparison:
 
     def sentence(self) -> str:
         """Returns `of its 53 scales 52 are what TensorRT's entropy2 rule gives for these images; …`."""
-        known = (
-            "" if self.compared == self.tensors else f" that the reference knows, {self.compared},"
-        )
-        of = f"of its {self.tensors} scales{known}"
+        of = f"of its {self.tensors} scales"
+        if self.compared != self.tensors:
+            of += f" that the reference knows, {self.compared},"
         rule = f"what TensorRT's {CALLED[self.calibrator]} rule gives for these images"
         if self.same == self.compared:
             return f"{of} all are {rule}"
@@ -92,10 +91,8 @@ def compared_with_rule(
     if not ratios or len(ratios) < LEAST_KNOWN * len(ranges):
         return None
     apart = {name: max(ratio, 1 / ratio) for name, ratio in ratios.items()}
-    differing = sorted(
-        (name for name, ratio in apart.items() if ratio > NEAR),
-        key=lambda name: (-apart[name], name),
-    )
+    differing = [name for name, ratio in apart.items() if ratio > NEAR]
+    differing.sort(key=lambda name: (-apart[name], name))
     return RuleComparison(
         calibrator=calibrator,
         tensors=len(ranges),

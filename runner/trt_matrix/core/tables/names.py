@@ -6,6 +6,7 @@ among those of nodes (`node_names`); what is left needs a map of the user's own.
 """
 
 import difflib
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,12 +194,13 @@ def _by_nodes(
 
 def _means(name: str, nodes: Mapping[str, str]) -> str | None:
     """Returns our tensor that a name of theirs means, after its node or the last one of a fused layer."""
-    parts = name.split(FUSED)
-    tensors = [
-        next((nodes[core] for core in _without_output(part.strip()) if core in nodes), None)
-        for part in parts
-    ]
-    return None if None in tensors else tensors[-1]
+    tensor = None
+    for part in name.split(FUSED):
+        cores = _without_output(part.strip())
+        tensor = next((nodes[core] for core in cores if core in nodes), None)
+        if tensor is None:
+            return None
+    return tensor
 
 
 def _without_output(name: str) -> Iterator[str]:
@@ -248,10 +250,9 @@ def _sampled(names: Sequence[str]) -> Sequence[str]:
 
 def _parts(name: str) -> Iterator[tuple[str, str, str]]:
     """Yields (prefix, core, suffix) of a name, all but the whole."""
-    for start in range(len(name)):
-        for end in range(start + 1, len(name) + 1):
-            if end - start < len(name):
-                yield name[:start], name[start:end], name[end:]
+    for start, end in itertools.combinations(range(len(name) + 1), 2):
+        if end - start < len(name):
+            yield name[:start], name[start:end], name[end:]
 
 
 def _cuts_a_number(prefix: str, core: str, suffix: str) -> bool:

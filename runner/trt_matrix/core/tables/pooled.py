@@ -41,6 +41,5 @@ def take_inputs(values: Mapping[str, T], pools: Mapping[str, str]) -> dict[str, 
 
     An output keeps its own where the input has none.
     """
-    return dict(values) | {
-        output: values[source] for output, source in pools.items() if source in values
-    }
+    pooled = {output: values[source] for output, source in pools.items() if source in values}
+    return {**values, **pooled}

@@ -120,11 +120,8 @@ class _Draws:
         parts = {"limit": limit, "calibration": expected - limit}
         if degrees:
             parts |= {"observed": observed, "engine": observed - expected}
-        ends = {
-            name: np.percentile(part, [2.5, 97.5], axis=0).T
-            for name, part in parts.items()
-            if self.known
-        }
+        known = parts if self.known else {}
+        ends = {name: np.percentile(part, [2.5, 97.5], axis=0).T for name, part in known.items()}
         found = {}
         for i, (cell, key) in enumerate(cells):
             intervals = {name: (float(end[i, 0]), float(end[i, 1])) for name, end in ends.items()}

@@ -80,10 +80,9 @@ def undecided(evidence: Evidence) -> frozenset[str]:
     """Returns the cells that more repeats would decide, and those which they are compared with."""
     told = told_by_head(evidence, head_errors(evidence))
     open_ = [verdict for verdicts in told.values() for verdict in verdicts if verdict.more_repeats]
-    cells = {record.cell for record in evidence.records}
-    return frozenset(
-        cell for verdict in open_ for cell in (verdict.cell, verdict.against) if cell in cells
-    )
+    cells = frozenset(record.cell for record in evidence.records)
+    named = {cell for verdict in open_ for cell in (verdict.cell, verdict.against) if cell}
+    return cells.intersection(named)
 
 
 def _head_errors(evidence: Evidence, gate: HeadGate) -> MeasuredHead:
@@ -117,11 +116,8 @@ def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
         asked = evidence.manifest.asked
         return why_not_compared(head, ranked, dict(asked.heads) if asked else {})
     least = evidence.manifest.least_coverage
-    coverages = [
-        measurement.coverage[head]
-        for measurement in good(record)
-        if measurement.coverage and head in measurement.coverage
-    ]
+    measured = [build.coverage or {} for build in good(record)]
+    coverages = [coverage[head] for coverage in measured if head in coverage]
     shares = [(1.0 if each.ratio is None else each.ratio, each) for each in coverages]
     _, worst = min(shares, key=lambda pair: pair[0], default=(1.0, None))
     if least is None or worst is None or enough(worst.mapped, worst.total, least):
@@ -170,10 +166,8 @@ def _sample(
     reference = evidence.reference
     if reference is None:
         return None
-    sums = [
-        evidence.sums_of(measurement.outputs[head], reference.outputs[head])
-        for measurement in measured
-    ]
+    exact_output = reference.outputs[head]
+    sums = [evidence.sums_of(build.outputs[head], exact_output) for build in measured]
     energy = sums[0]["r2"]
     if not energy.sum() > 0:
         return None

@@ -98,11 +98,8 @@ def places(cells: Sequence[TimedCell], numbers: Sequence[int]) -> npt.NDArray[np
     """
     before = np.full((len(cells), len(numbers)), np.nan)
     for column, number in enumerate(numbers):
-        begun = {
-            row: cell.repeats[number].started
-            for row, cell in enumerate(cells)
-            if number in cell.repeats
-        }
+        repeats = {row: cell.repeats.get(number) for row, cell in enumerate(cells)}
+        begun = {row: repeat.started for row, repeat in repeats.items() if repeat}
         known = sorted((when, row) for row, when in begun.items() if when is not None)
         if len(known) == len(begun):
             for place, (_, row) in enumerate(known):
@@ -170,10 +167,8 @@ class LatencyPair:
     @cached_property
     def apart(self) -> Mapping[int, float]:
         """Round → x of the cell less x of the base, of `rounds`."""
-        return {
-            number: self.cell.repeats[number].log - self.base.repeats[number].log
-            for number in self.rounds
-        }
+        mine, its = self.cell.repeats, self.base.repeats
+        return {number: mine[number].log - its[number].log for number in self.rounds}
 
     @cached_property
     def log(self) -> float:

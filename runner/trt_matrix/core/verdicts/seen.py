@@ -77,7 +77,7 @@ def _outputs(evidence: Evidence, head: str) -> Iterator[StoredObject]:
 def broken(evidence: Evidence, record: Record, head: str) -> str | None:
     """Returns what is wrong with an output in itself; None where nothing is."""
     measured = good(record)
-    wrong = [_broken(evidence, measurement.outputs[head], head) for measurement in measured]
+    wrong = [_broken(evidence, build.outputs[head], head) for build in measured]
     reasons = list(filter(None, wrong))
     if not reasons:
         return None
@@ -133,24 +133,16 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
         return None
     measured = good(record)
     own = evidence.fp32_of.get((record.environment, record.device))
-    if own and all(
-        measurement.outputs[head].sha256 == own.outputs[head].sha256 for measurement in measured
-    ):
+    if own and {build.outputs[head].sha256 for build in measured} == {own.outputs[head].sha256}:
         return "its outputs are those of fp32, bit for bit"
-    sums = [
-        against_reference(evidence, measurement.outputs[head], head) for measurement in measured
-    ]
+    sums = [against_reference(evidence, build.outputs[head], head) for build in measured]
     known = [array for array in sums if array is not None]
     if known and all(
         array["r2"].sum() > 0 and array["d2"].sum() <= EXACT_NMSE * array["r2"].sum()
         for array in known
     ):
         return "it is as exact as floating point"
-    shares = [
-        measurement.shares[head]
-        for measurement in measured
-        if measurement.shares and head in measurement.shares
-    ]
+    shares = [build.shares[head] for build in measured if build.shares and head in build.shares]
     unused = bool(shares) and all(share.offered_macs and not share.integer_macs for share in shares)
     # With a simulation a test says whether it is better than its scales allow, or rounds all the same.
     if unused and not _simulated(evidence, measured[0]):
@@ -166,9 +158,7 @@ def lost(evidence: Evidence, record: Record, head: str) -> str | None:
     measured = good(record)
     if record.pass_.precision is not Precision.INT8 or _simulated(evidence, measured[0]):
         return None
-    sums = [
-        against_reference(evidence, measurement.outputs[head], head) for measurement in measured
-    ]
+    sums = [against_reference(evidence, build.outputs[head], head) for build in measured]
     if any(array is None or not array["d2"].sum() >= array["r2"].sum() > 0 for array in sums):
         return None
     return "it is no nearer to the reference than zeros would be"
@@ -191,12 +181,10 @@ def fixed(record: Record) -> bool:
     its recorded layers are the same in all builds of a network with Q/DQ nodes.
     """
     measured = good(record)
-    engines = [
-        measurement.start.probe.get("engine") for measurement in measured if measurement.start
-    ]
+    engines = [build.start.probe.get("engine") for build in measured if build.start]
     names = {engine.get("name") for engine in engines if isinstance(engine, dict)}
     if record.device == "cpu" and names == {"onnxruntime"} and len(engines) == len(measured):
         return True
-    layers = {measurement.layers.sha256 if measurement.layers else None for measurement in measured}
+    layers = {build.layers.sha256 if build.layers else None for build in measured}
     alike = len(measured) > 1 and len(layers) == 1 and None not in layers
     return alike and not record.pass_.implicit
