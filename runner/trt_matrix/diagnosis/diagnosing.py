@@ -67,8 +67,8 @@ def diagnose(subject: Subject, wish: DiagnosisWish, store: Store, told: Told) ->
     """
     clock = _Clock()
     chosen_on, confirmed_on = split(min(wish.images, len(subject.images)))
-    found = quantised(subject.model, subject.table, subject.options)
-    simulator = Simulator(found, [tensor for _, tensor in subject.heads])
+    in_int8 = quantised(subject.model, subject.table, subject.options)
+    simulator = Simulator(in_int8, [tensor for _, tensor in subject.heads])
     _check(subject, simulator)
     notes = list(subject.notes)
     try:
@@ -79,16 +79,16 @@ def diagnose(subject: Subject, wish: DiagnosisWish, store: Store, told: Told) ->
         subject = dataclasses.replace(subject, decode=None, labels=None, evaluation=())
         evaluation = Evaluation(subject, simulator, store, told)
     clock.lap("preparing")
-    every = groups(found)
+    every = groups(in_int8)
     of_tensors = theory(subject, simulator, sorted((*chosen_on, *confirmed_on)), told)
     clock.lap("theory")
     known = sensitivity(evaluation, every, chosen_on)
     clock.lap("sensitivity")
     goals = _goals(subject, wish, notes, evaluation, known.full)
-    shares, measured = _shares(subject, wish, found.model, notes)
+    shares, measured = _shares(subject, wish, in_int8.model, notes)
     searching = Searching(
         subject=subject,
-        found=found,
+        found=in_int8,
         known=known,
         evaluation=evaluation,
         goals=goals,
@@ -124,9 +124,9 @@ def diagnose(subject: Subject, wish: DiagnosisWish, store: Store, told: Told) ->
         ),
         whole=numbers(None, known.full.whole),
         tensors=tensor_records(of_tensors, group_of(every)),
-        skipped=dict(found.skipped),
+        skipped=dict(in_int8.skipped),
         search=search,
-        elsewhere=elsewhere(layers, fused_behind(found.model)) if layers else None,
+        elsewhere=elsewhere(layers, fused_behind(in_int8.model)) if layers else None,
         engine_loss=lost,
         other_images=others,
         mix=mix,
@@ -185,10 +185,10 @@ def _mixed(
         amax={**before.amax, **changed},
         unusable={name: why for name, why in before.unusable.items() if name not in changed},
     )
-    found = quantised(subject.model, table, subject.options)
+    in_int8 = quantised(subject.model, table, subject.options)
     other = Evaluation(
         dataclasses.replace(subject, table=table),
-        Simulator(found, evaluation.tensors),
+        Simulator(in_int8, evaluation.tensors),
         evaluation.store,
         evaluation.told,
     )

@@ -356,5 +356,5 @@ def _boxes(table: npt.NDArray[np.void]) -> Boxes:
 
 def _sums(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.NDArray[np.void]:
     flat = [np.asarray(array, np.float32).reshape(1, -1) for array in (value, reference)]
-    found: npt.NDArray[np.void] = compare(flat[0], flat[1], EPSILON)[0]
-    return found
+    sums: npt.NDArray[np.void] = compare(flat[0], flat[1], EPSILON)[0]
+    return sums

@@ -40,18 +40,18 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
     told("preparing images")
     data = data_of(checked, store)
     network.put_into(store)
-    made = _tables(experiment, store, data.calibration, told)
+    tables = _tables(experiment, store, data.calibration, told)
     shared = checked.config.calibration.shared
     given = experiment.given
     if given is not None:
-        made = {given.file: given.table, **made}
+        tables = {given.file: given.table, **tables}
     if table is not None:
-        chosen, name = named_table(table, made, source)
+        chosen, name = named_table(table, tables, source)
     else:
         # `best` is made of all by a search that belongs to a run.
         wanted = f"{shared} of {HERE}"
-        name = wanted if wanted in made else next(iter(made))
-        chosen = made[name]
+        name = wanted if wanted in tables else next(iter(tables))
+        chosen = tables[name]
     placed = _placed(experiment, store)
     facts = box_facts(checked, store.put)
     config = checked.config
@@ -63,7 +63,7 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         heads=heads,
         table=chosen,
         table_name=name,
-        others={label: other for label, other in made.items() if other.digest != chosen.digest},
+        others={label: other for label, other in tables.items() if other.digest != chosen.digest},
         engine=placed.engine,
         placement=placed.name,
         options=placed.options(config.quantisation.exclude),
@@ -136,7 +136,7 @@ def _tables(
         # Not in full: what a derived object is made of is read from the digests in its key.
         "program": settings.program[:40],
     }
-    found = json.loads(store.path(store.derive(key, ".json", make)).read_text())
+    calibrated = json.loads(store.path(store.derive(key, ".json", make)).read_text())
     return {
         f"{algorithm} of {HERE}": from_ranges(
             ranges,
@@ -148,5 +148,5 @@ def _tables(
                 model_sha256=network.fp32.sha256,
             ),
         )
-        for algorithm, ranges in found["algorithms"].items()
+        for algorithm, ranges in calibrated["algorithms"].items()
     }

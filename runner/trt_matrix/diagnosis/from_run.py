@@ -176,9 +176,9 @@ def _tables_of(run: RunFolder, manifest: Manifest) -> dict[str, Table]:
     """Returns what it is called → table, for those that are still in the run's folder."""
     tables: dict[str, Table] = {}
     for digest, table in tables_of(run, manifest):
-        made = table.provenance
-        label = f"{made.algorithm} of {made.environment or 'an unknown maker'}"
-        if made.note:
+        provenance = table.provenance
+        label = f"{provenance.algorithm} of {provenance.environment or 'an unknown maker'}"
+        if provenance.note:
             label += f" ({digest[:8]})"
         tables[label if label not in tables else f"{label} {digest[:8]}"] = table
     return tables

@@ -150,8 +150,8 @@ class _OfTable:
         """
         if not all(head in build.sums for build in builds):
             return ()
-        found = tuple(self._measured(build, head) for build in builds)
-        return () if -math.inf in (*found, self._db(self.found.state)[head]) else found
+        kept = tuple(self._measured(build, head) for build in builds)
+        return () if -math.inf in (*kept, self._db(self.found.state)[head]) else kept
 
     def _measured(self, built: ImplicitBuild, head: str) -> float:
         return _of(metrics(built.sums[head][self.images]).nmse)
@@ -180,8 +180,8 @@ def _given_on(
     def holds(held: frozenset[str]) -> bool:
         return all(
             db >= most[head] - ENOUGH_DB
-            for found, most in zip(kept(held), best, strict=True)
-            for head, db in found.items()
+            for of_table, most in zip(kept(held), best, strict=True)
+            for head, db in of_table.items()
         )
 
     held = smallest(may.values(), holds)

@@ -48,7 +48,7 @@ def built(
 ) -> tuple[ImplicitBuild, ...]:
     """Returns every implicit build of a run whose table is known."""
     by_digest = {table.digest: (name, table) for name, table in tables.items()}
-    known = []
+    implicit_builds = []
     for record, build in _int8(records, implicit=True):
         placed = placed_of(build.placement or "")
         errors = _errors(build, reference, sums_of)
@@ -59,7 +59,7 @@ def built(
             name = f"{name}, ranges made equal"
             table = replace(table, amax={**table.amax, **build.carried})
         layers = layers_of(build.layers) if build.layers else None
-        known.append(
+        implicit_builds.append(
             ImplicitBuild(
                 cell=record.cell,
                 table=table,
@@ -71,7 +71,7 @@ def built(
                 sums=errors,
             )
         )
-    return tuple(known)
+    return tuple(implicit_builds)
 
 
 def timed(
@@ -88,7 +88,7 @@ def timed(
 
     Environments are those with the engine that is diagnosed: what layers take in another says nothing of it.
     """
-    found = []
+    ranked = []
     for implicit in (False, True):
         for record, build in _int8(records, implicit=implicit):
             held = record.pass_.mixed or record.pass_.exclude or held_layers(build.start)
@@ -98,8 +98,8 @@ def timed(
                 continue
             if times := times_of(build.layers):
                 order = (record.environment != baseline, implicit, build.table != table.digest)
-                found.append((order, CellTimes(cell=record.cell, times=times)))
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+                ranked.append((order, CellTimes(cell=record.cell, times=times)))
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 def _int8(records: Iterable[Record], *, implicit: bool) -> Iterator[tuple[Record, Measurement]]:

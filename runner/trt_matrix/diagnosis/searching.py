@@ -227,5 +227,7 @@ class Searching:
                 f"{what} on the images that it was chosen on, but not on {len(self.confirmed_on)} others, "
                 f"nor did a dearer one of {count(looks, 'set')} that were judged there: no set is confirmed."
             )
-        told = f"{what}, confirmed on {len(self.confirmed_on)} images that it was not chosen on"
-        return f"{told} ({looks} sets were judged there)." if looks > 1 else f"{told}."
+        confirmed = (
+            f"{what}, confirmed on {len(self.confirmed_on)} images that it was not chosen on"
+        )
+        return f"{confirmed} ({looks} sets were judged there)." if looks > 1 else f"{confirmed}."

@@ -135,8 +135,8 @@ class Simulator:
         """Returns what the integers of `value` stand for."""
         if pair not in self._quantisers:
             self._quantisers[pair] = _session(_pair_model(pair))
-        found: npt.NDArray[np.float32] = self._quantisers[pair].run(None, {"x": value})[0]
-        return found
+        quantised: npt.NDArray[np.float32] = self._quantisers[pair].run(None, {"x": value})[0]
+        return quantised
 
     def _heads(
         self, state: State, raw: Values, values: Values, base: Base | None = None
@@ -205,8 +205,8 @@ class Simulator:
                     name: self._read(name, name in segment.captures, pairs, base, raw, values)
                     for name in segment.reads
                 }
-                made = self._session(index, on).run(segment.gives, feed)
-                raw.update(zip(segment.gives, made, strict=True))
+                outputs = self._session(index, on).run(segment.gives, feed)
+                raw.update(zip(segment.gives, outputs, strict=True))
             for name in segment.gives:
                 settle(name)
             if free:
@@ -281,9 +281,9 @@ def whole_outputs(
     """Returns the heads of a network that is computed in one piece, to hold the segments against."""
     session, batch = _session(model), batch_of(model)
     fed = np.repeat(image, batch, axis=0)
-    made = session.run(list(heads), {graph.require_float32_input(model).name: fed})
+    outputs = session.run(list(heads), {graph.require_float32_input(model).name: fed})
     return {
-        head: value[:1] if batch > 1 else value for head, value in zip(heads, made, strict=True)
+        head: value[:1] if batch > 1 else value for head, value in zip(heads, outputs, strict=True)
     }
 
 

@@ -225,8 +225,8 @@ def _errors(histogram: Histogram, ranges: npt.NDArray[np.float64]) -> npt.NDArra
     if histogram.amax == 0 or bins is None:
         return np.zeros(len(ranges))
     counts = bins.counts[: bins.used].astype(np.float64)
-    found: npt.NDArray[np.float64] = squared_errors(counts, ranges / bins.width)
-    return found * float(bins.width) ** 2
+    errors: npt.NDArray[np.float64] = squared_errors(counts, ranges / bins.width)
+    return errors * float(bins.width) ** 2
 
 
 def _elements(histogram: Histogram) -> float:

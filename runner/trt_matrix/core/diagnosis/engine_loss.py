@@ -105,7 +105,7 @@ def of_choices(
 ) -> EngineLoss:
     """Returns a loss that goes along with what builds chose to run in int8."""
     layers = tuple(dict.fromkeys(layer for choice in choices for layer in choice.layers))
-    told = "; ".join(
+    differences = "; ".join(
         f"{choice.head} keeps {span(choice.worse_db)} dB in builds with {listed(choice.layers)} in int8, "
         f"{span(choice.better_db)} dB in those without"
         + (f" ({len(choice.held_db)} because it was held)" if choice.held_db else "")
@@ -116,7 +116,7 @@ def of_choices(
         if all(choice.held_db for choice in choices)
         else "A run with these `fp32_layers` has to prove it."
     )
-    text = f"{_beyond(ways)}. No simulation explains it, but builds differ: {told}. {sure}"
+    text = f"{_beyond(ways)}. No simulation explains it, but builds differ: {differences}. {sure}"
     return _record("builds differ", layers, ways, images, text)
 
 
@@ -191,17 +191,17 @@ def _lost(ways: Sequence[ResizingBuilds]) -> tuple[str, ...]:
 
 def _beyond(ways: Sequence[ResizingBuilds]) -> str:
     """Returns how much is lost, of each head where it is most."""
-    told = []
+    losses = []
     for head in _lost(ways):
         way = max(
             (builds for builds in ways if builds.lost(head)),
             key=lambda builds: builds.qdq[head] - min(builds.measured[head]),
         )
-        told.append(
+        losses.append(
             f"{head} keeps {min(way.measured[head]):.1f} dB where Q/DQ nodes with its table "
             f"({way.table}) keep {way.qdq[head]:.1f} dB"
         )
-    return f"Implicit builds lose what 8 bits and the table do not: {listed(told)}"
+    return f"Implicit builds lose what 8 bits and the table do not: {listed(losses)}"
 
 
 def _worst(ways: Sequence[ResizingBuilds]) -> str:

@@ -162,13 +162,13 @@ def worst_images(heads: tuple[str, ...], sums: Sums) -> Mapping[str, list[int]]:
     `sums` has the shape (images, heads).
     """
     count = max(1, math.ceil(WORST_SHARE * len(sums)))
-    found = {}
+    worst = {}
     for index, head in enumerate(heads):
         with np.errstate(divide="ignore", invalid="ignore"):
             error, energy = sums["d2"][:, index], sums["r2"][:, index]
             share = np.where(energy > 0, error / energy, 0.0)
-        found[head] = list(map(int, np.argsort(-share, kind="stable")[:count]))
-    return found
+        worst[head] = list(map(int, np.argsort(-share, kind="stable")[:count]))
+    return worst
 
 
 def _nmse(error: Metrics) -> float:

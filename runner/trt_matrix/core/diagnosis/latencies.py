@@ -56,12 +56,12 @@ def read_profile(content: bytes) -> Mapping[str, float]:
             "it is no list of layers with name and averageMs, as trtexec --exportProfile writes"
         )
         raise ProfileError(message) from error
-    found: dict[str, float] = {}
+    times: dict[str, float] = {}
     for layer in layers:
-        found[layer.name] = found.get(layer.name, 0.0) + layer.averageMs
-    if not sum(found.values()) > 0:
+        times[layer.name] = times.get(layer.name, 0.0) + layer.averageMs
+    if not sum(times.values()) > 0:
         raise ProfileError(NO_TIME)
-    return found
+    return times
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,9 @@ def _segment(
 ) -> Segment:
     nodes = [model.graph.node[index] for index in members]
     names = {node.name for node in nodes}
-    made = {tensor for node in nodes for tensor in node.output if tensor}
+    inside = {tensor for node in nodes for tensor in node.output if tensor}
     every = dict.fromkeys(name for node in nodes for name in ordering.reads(node))
-    reads = [name for name in every if name in known and name not in made]
+    reads = [name for name in every if name in known and name not in inside]
     gives = [
         tensor
         for node in nodes

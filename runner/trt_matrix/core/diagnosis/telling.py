@@ -145,7 +145,7 @@ def suspects(
     loses by that, errors cancel, and it is not named.
     """
     gains = {cost.group: cost.gain_db for cost in parts}
-    found = []
+    named = []
     for quantisers, error in avoidable.items():
         share = error / total if total > 0 else 0.0
         if share < SUSPECT_SHARE:
@@ -155,7 +155,7 @@ def suspects(
         group = group_of[kind, name]
         if gains.get(group, 0.0) <= 0:
             continue
-        found.append(
+        named.append(
             Suspect(
                 kind="weights" if kind == "weights" else "activation",
                 name=name,
@@ -166,7 +166,7 @@ def suspects(
                 images=worst.images,
             )
         )
-    return tuple(sorted(found, key=_certain_share, reverse=True))
+    return tuple(sorted(named, key=_certain_share, reverse=True))
 
 
 def _certain_share(suspect: Suspect) -> float:
@@ -199,6 +199,6 @@ def tensor_records(
 
 def group_of(groups: Sequence[Group]) -> Mapping[Quantiser, str]:
     """Returns quantiser → the group that it moves with."""
-    found = {activation(tensor): group.name for group in groups for tensor in group.tensors}
-    found |= {weights(layer): group.name for group in groups for layer in group.layers}
-    return found
+    groups_of = {activation(tensor): group.name for group in groups for tensor in group.tensors}
+    groups_of |= {weights(layer): group.name for group in groups for layer in group.layers}
+    return groups_of

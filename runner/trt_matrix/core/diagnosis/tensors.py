@@ -126,7 +126,7 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
     """
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     heads = {value.name for value in model.graph.output}
-    found = {}
+    clamps_of = {}
     for tensor, readers in graph.consumers(model).items():
         node = readers[0]
         if len(readers) != 1 or tensor in heads or node.op_type not in MONOTONE:
@@ -138,8 +138,8 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
             if name:
                 limits[place] = float(numpy_helper.to_array(values[name]).reshape(()))
         else:
-            found[tensor] = Clamp(limits[0], limits[1], node.output[0])
-    return found
+            clamps_of[tensor] = Clamp(limits[0], limits[1], node.output[0])
+    return clamps_of
 
 
 def weights_theory(

@@ -48,15 +48,15 @@ def _entries(
     base: FactorPoint, target: FactorPoint, confounded: Collection[str], uniform: Collection[str]
 ) -> list[tuple[str, Entry]]:
     """Returns (factor, the entry that takes it from `target` too), each on top of those before."""
-    found: list[tuple[str, Entry]] = []
+    entries: list[tuple[str, Entry]] = []
     # A new engine often installs with an old library, the inverse seldom does: so it goes last.
     for factor in sorted(confounded, key=lambda name: (name == ENGINE, name)):
-        if len(found) == len(confounded) - 1:
+        if len(entries) == len(confounded) - 1:
             break
-        taken = [*(before for before, _ in found), factor]
+        taken = [*(before for before, _ in entries), factor]
         if entry := _entry(base, target, taken, confounded, uniform):
-            found.append((factor, entry))
-    return found
+            entries.append((factor, entry))
+    return entries
 
 
 def _entry(
@@ -115,8 +115,8 @@ def _venv(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry
 
 def _packages_behind(place: FactorPoint, factor: str) -> list[str]:
     """Returns the packages that a library's factor came with; none where one came without."""
-    found = {library.package for library in place.libraries(factor)}
-    return [] if None in found else sorted(name for name in found if name)
+    names = {library.package for library in place.libraries(factor)}
+    return [] if None in names else sorted(name for name in names if name)
 
 
 def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry | None:
@@ -169,15 +169,15 @@ def _name(
     confounded: Collection[str],
 ) -> str:
     """Returns `ort-numpy-1.26.4`: the prefix of ids where the entry states versions, else the id."""
-    prefix, told = base.environment, list(taken)
+    prefix, named = base.environment, list(taken)
     if versions := entry.get("versions"):
         # The id goes on with the engine's version, so the name tells all else that was confounded.
         own = _requirements(base).get(entry["venv"], "").rpartition("==")[2]
         prefix = prefix.removesuffix(f"-{own}")
-        told = [factor for factor in sorted(confounded) if factor != ENGINE]
-        told = told or [f"engine {versions[0]}"]
+        named = [factor for factor in sorted(confounded) if factor != ENGINE]
+        named = named or [f"engine {versions[0]}"]
     parts = []
-    for factor in told:
+    for factor in named:
         values = (target if factor in taken else base).factors.values
         parts.append(f"{factor.split(' ')[-1]}-{values.get(factor, 'none').split(' ')[-1]}")
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([prefix, *parts]))

@@ -134,11 +134,11 @@ class _Attributor:
         question: EffectKind,
     ) -> Attribution:
         # Where there is one step, the verdict itself has found the effect.
-        found = [step for step in steps if len(steps) == 1 or carries(step)]
-        alone = {name for step in found if len(step.factors) == 1 for name in step.factors}
-        together = [step for step in found or steps if len(step.factors) > 1]
+        carrying = [step for step in steps if len(steps) == 1 or carries(step)]
+        alone = {name for step in carrying if len(step.factors) == 1 for name in step.factors}
+        together = [step for step in carrying or steps if len(step.factors) > 1]
         confounded = {name for step in together for name in step.factors}
-        if not found:
+        if not carrying:
             confounded |= {name for step in steps for name in step.factors}
 
         def changes(names: Iterable[str]) -> tuple[FactorChange, ...]:
@@ -156,7 +156,7 @@ class _Attributor:
             factors=changes(alone),
             confounded=changes(confounded - alone),
             through=tuple(step.end for step in steps[:-1]),
-            separated=bool(found) or not steps,
+            separated=bool(carrying) or not steps,
             addition=self._added(together[0]) if together else None,
             harmless=tuple(sorted(self._compare(base, cell, question).harmless.items())),
         )
@@ -182,9 +182,9 @@ class _Attributor:
         return FactorPoint(self.records[cell].environment, start)
 
     def _known(self, cell: str) -> Factors:
-        found = self._factors(cell)
-        assert found is not None  # noqa: S101 - as above
-        return found
+        known = self._factors(cell)
+        assert known is not None  # noqa: S101 - as above
+        return known
 
     def _read(self, cell: str) -> Factors | None:
         measured = good(self.records[cell])[-1:] if cell in self.records else []

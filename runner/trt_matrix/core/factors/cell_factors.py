@@ -190,7 +190,7 @@ def difference(one: Factors, other: Factors, question: EffectKind) -> FactorDiff
     values, others = one.values, other.values
     replaced = any(values.get(name) != others.get(name) for name in (ENGINE, PROVIDER))
     kept = {PROVIDER, *one.stated, *other.stated}
-    found: set[str] = set()
+    differing: set[str] = set()
     harmless: dict[str, str] = {}
     for name in sorted(values.keys() | others.keys()):
         if values.get(name) == others.get(name):
@@ -200,12 +200,12 @@ def difference(one: Factors, other: Factors, question: EffectKind) -> FactorDiff
         elif replaced and name not in kept and (name not in values or name not in others):
             harmless[name] = WITH_THE_ENGINE
         else:
-            found.add(name)
+            differing.add(name)
     both = one.installed.keys() & other.installed.keys()
     for name in sorted(both):
         if one.installed[name] != other.installed[name]:
             harmless.setdefault(name, NOT_MAPPED)
-    return FactorDifference(frozenset(found), harmless)
+    return FactorDifference(frozenset(differing), harmless)
 
 
 def title(factor: str, one: Factors, other: Factors) -> str:
@@ -222,12 +222,12 @@ def versions(start: Start) -> Mapping[str, str]:
     values = factors(start).values
     name = engine_name(start)
     engine = values.get(ENGINE, "").split(" ")
-    found = {TITLES.get(name, name): engine[1]} if name and len(engine) > 1 else {}
+    named = {TITLES.get(name, name): engine[1]} if name and len(engine) > 1 else {}
     mapped = libraries(start)
     for factor, pattern in LEADING.items():
         if factor in values and (version := _version(mapped, pattern)):
-            found[factor] = version
-    return found | {factor: values[factor] for factor in WHOLE if factor in values}
+            named[factor] = version
+    return named | {factor: values[factor] for factor in WHOLE if factor in values}
 
 
 def _version(mapped: Iterable[Library], pattern: re.Pattern[str]) -> str | None:

@@ -74,8 +74,8 @@ class Design:
     def _compared(self) -> npt.NDArray[np.bool_]:
         """Returns which places differ in which factor, shape (places, places, factors)."""
         pairs = {
-            (row, column): self._differing(one, other)
-            for row, one in enumerate(self._places)
+            (row, column): self._differing(place, other)
+            for row, place in enumerate(self._places)
             for column, other in enumerate(self._places[:row])
         }
         names = {name: index for index, name in enumerate(sorted(set().union(*pairs.values())))}

@@ -165,9 +165,9 @@ def obstacles(
     if reason := absent(device, host.gpus):
         return Status.UNAVAILABLE, reason
     gpus = meant(device, host.gpus)
-    found = [gpu_obstacle(image, host.driver, gpu) for gpu in gpus]
-    if all(found):
-        return _with_nearest(next(filter(None, found)), image, host, gpus, nearest)
+    reasons = [gpu_obstacle(image, host.driver, gpu) for gpu in gpus]
+    if all(reasons):
+        return _with_nearest(next(filter(None, reasons)), image, host, gpus, nearest)
     return _of_docker(host) or _of_gpu_access(host, gpus) or _of_storage(image, host)
 
 

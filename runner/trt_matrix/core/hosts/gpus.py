@@ -109,11 +109,11 @@ def expanded(devices: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:
 
     Two ways to write one GPU become one device, or it would be measured twice.
     """
-    found: list[str] = []
+    every: list[str] = []
     for device in devices:
         chosen = () if device == "cpu" else meant(device, gpus)
-        found += [f"gpu:{gpu.index}" for gpu in chosen] or [device]
-    return tuple(dict.fromkeys(found))
+        every += [f"gpu:{gpu.index}" for gpu in chosen] or [device]
+    return tuple(dict.fromkeys(every))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

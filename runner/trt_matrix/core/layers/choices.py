@@ -62,8 +62,8 @@ def choices(
 ) -> tuple[Choice, ...]:
     """Returns the choice that each head's error goes along with, where there is one."""
     records = list(records)
-    found = (_choice(network, head, records, layers_of, sqnr_of) for head in network.heads)
-    return tuple(choice for choice in found if choice)
+    by_head = (_choice(network, head, records, layers_of, sqnr_of) for head in network.heads)
+    return tuple(choice for choice in by_head if choice)
 
 
 def _choice(
@@ -86,14 +86,14 @@ def _choice(
     # Layers that part the builds otherwise were in int8 in other builds: not one sentence can be said of both.
     suspects = max(together.values(), key=lambda names: _gap(tables, names[0]))
     split = [parts for builds in tables if (parts := _parts(builds, suspects[0]))]
-    made = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
-    names = [made[name] for name in suspects]
+    tensors_of = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
+    names = [tensors_of[name] for name in suspects]
     every = [build for builds in tables for build in builds]
     taken = frozenset().union(*(build.held for build in every))
     held = [build.sqnr_db for build in every if all(own & build.held for own in names)]
     return Choice(
         head=head,
-        layers=tuple(sorted(suspects, key=lambda name: not made[name] & taken)),
+        layers=tuple(sorted(suspects, key=lambda name: not tensors_of[name] & taken)),
         worse_db=tuple(sorted(db for worse, _ in split for db in worse)),
         better_db=tuple(sorted(db for _, better in split for db in better)),
         held_db=tuple(sorted(held)),

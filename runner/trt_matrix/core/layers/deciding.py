@@ -31,7 +31,7 @@ def decided(
     records: Sequence[Record], ranges: Mapping[str, Collection[str]], deciding: Deciding
 ) -> Decided:
     """Returns what the ranges of each table decide; of tables that no cell ran with nothing."""
-    found: dict[str, dict[str, dict[str, None]]] = {}
+    cells_of: dict[str, dict[str, dict[str, None]]] = {}
     for record in records:
         implicit = record.pass_.implicit
         for measurement in good(record):
@@ -40,8 +40,8 @@ def decided(
                 held = held_layers(measurement.start) if implicit else frozenset()
                 held = held.union(record.pass_.exclude)
                 for tensor in deciding(placement, ranges[table], implicit=implicit, held=held):
-                    found.setdefault(table, {}).setdefault(tensor, {})[record.cell] = None
+                    cells_of.setdefault(table, {}).setdefault(tensor, {})[record.cell] = None
     return {
         table: {tensor: tuple(cells) for tensor, cells in tensors.items()}
-        for table, tensors in found.items()
+        for table, tensors in cells_of.items()
     }

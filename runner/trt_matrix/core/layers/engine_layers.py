@@ -65,8 +65,8 @@ def engine_share(
     original = canonical(original)
     counts = shapes.macs(original)
     makers = graph.producers(original)
-    told = ((tensor, layer.precision) for layer in layers for tensor in layer.tensors)
-    ran = {makers[tensor].name: precision for tensor, precision in told if tensor in makers}
+    precisions = ((tensor, layer.precision) for layer in layers for tensor in layer.tensors)
+    ran = {makers[tensor].name: precision for tensor, precision in precisions if tensor in makers}
     kinds = {node.name: node.op_type for node in original.graph.node if node.op_type in OTHERS}
     result = {}
     for head in heads:

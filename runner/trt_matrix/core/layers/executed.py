@@ -171,7 +171,7 @@ def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
     way to the next quantised layer, or to an output, is looked at.
     """
     given, users = _quantised_layers(model), graph.consumers(model)
-    found = []
+    ends = []
     for node in model.graph.node:
         if node.name not in given:
             continue
@@ -186,8 +186,8 @@ def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
                     seen.update(fresh)
                     waiting += fresh
         if not quantised:
-            found.append(node.name)
-    return tuple(found)
+            ends.append(node.name)
+    return tuple(ends)
 
 
 def _dequantised(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:

@@ -68,12 +68,12 @@ def layer_report(
         if record.pass_.precision is not Precision.INT8 or not measured:
             continue
         exclude = record.pass_.exclude
-        told = [_ran(network, measurement, layers_of, exclude) for measurement in measured]
+        of_builds = [_ran(network, measurement, layers_of, exclude) for measurement in measured]
         for ran in dict.fromkeys(
-            tuple(sorted(precisions.items())) for precisions in told if precisions
+            tuple(sorted(precisions.items())) for precisions in of_builds if precisions
         ):
             ways.setdefault(ran, []).append(record.cell)
-        if not any(told):
+        if not any(of_builds):
             untold.append(record.cell)
     return LayerReport(
         network=network,
@@ -96,9 +96,9 @@ def _ran(
 def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:
     """Returns what TensorRT told, by the tensors that its layers give out in the network."""
     by_tensor = ((tensor, layer.precision) for layer in layers for tensor in layer.tensors)
-    told = {tensor: precision for tensor, precision in by_tensor if precision}
+    precisions = {tensor: precision for tensor, precision in by_tensor if precision}
     outputs = ((layer.name, tensor) for _, layer in network.layers for tensor in layer.outputs)
-    return {name: told[tensor] for name, tensor in outputs if tensor in told}
+    return {name: precisions[tensor] for name, tensor in outputs if tensor in precisions}
 
 
 def from_shares(
@@ -110,20 +110,20 @@ def from_shares(
     they account for all integer multiply-accumulates of the head. Other operators: where a head has all of its kind
     on the same side.
     """
-    found: dict[str, str] = {}
+    precisions: dict[str, str] = {}
     for head, share in shares.items():
         cone = [layer for part, layer in network.layers if head in part.heads]
         floats = {*share.float_layers, *share.placed_float, *excluded}
-        found |= {layer.name: FLOAT for layer in cone if layer.macs and layer.name in floats}
+        precisions |= {layer.name: FLOAT for layer in cone if layer.macs and layer.name in floats}
         rest = [layer for layer in cone if layer.macs and layer.name not in floats]
         if sum(layer.macs for layer in rest) == share.integer_macs:
-            found |= {layer.name: INT8 for layer in rest}
+            precisions |= {layer.name: INT8 for layer in rest}
         elif share.integer_macs == 0:
-            found |= {layer.name: FLOAT for layer in rest}
+            precisions |= {layer.name: FLOAT for layer in rest}
         kinds = Counter(layer.operator for layer in cone)
         for kind in OTHERS & kinds.keys():
             sides = share.integer_operators.get(kind, 0), share.float_operators.get(kind, 0)
             if sides in ((kinds[kind], 0), (0, kinds[kind])):
                 side = INT8 if sides[0] else FLOAT
-                found |= {layer.name: side for layer in cone if layer.operator == kind}
-    return found
+                precisions |= {layer.name: side for layer in cone if layer.operator == kind}
+    return precisions

@@ -41,11 +41,11 @@ def called_as(
         name for node in model.graph.node for name in node.output if name and name not in here
     ]
     every = (*tensors(form), *folded)
-    found = naming(theirs, every, given, least)
-    if found.affixes is None and found.unmapped:
+    called = naming(theirs, every, given, least)
+    if called.affixes is None and called.unmapped:
         others = other_names(model, (), every)
-        found = naming(theirs, every, given, least, others)
-    if found.affixes is None and not found.by_nodes:
+        called = naming(theirs, every, given, least, others)
+    if called.affixes is None and not called.by_nodes:
         narrow = naming(theirs, deciding(form, tensors(form)), given, least)
         if (affixes := narrow.affixes) is not None:
             free = {*every}.difference(narrow.names.values(), theirs)
@@ -55,7 +55,7 @@ def called_as(
             arrived = {*names.values(), *theirs}
             unmapped = tuple(tensor for tensor in every if tensor not in arrived)
             return replace(narrow, names=names, unmapped=unmapped)
-    return found
+    return called
 
 
 def likely(form: onnx.ModelProto, lacking: Iterable[str], unknown: Iterable[str]) -> dict[str, str]:

@@ -114,7 +114,7 @@ def to_qdq(
     placement = place(model, full, options)
     leader = scale_groups(form)
     apart = {tensor: full.amax[leader[tensor]] / LEVELS for tensor in placement.quantised}
-    found = traced(
+    fates = traced(
         model,
         form,
         placement,
@@ -125,13 +125,13 @@ def to_qdq(
         apart=apart,
     )
     unknown = (TensorFate.UNKNOWN, TensorFate.PARSER)
-    nowhere = [tensor.called for tensor in found if tensor.fate in unknown]
+    nowhere = [tensor.called for tensor in fates if tensor.fate in unknown]
     return ToQdq(
         model=placement.model,
         scales=placement.quantised,
         naming=called,
         likely=likely(form, placement.skipped, nowhere),
-        tensors=found,
+        tensors=fates,
         added=_added(form, placement, plain, derived, leader),
         lacking=placement.skipped,
         float_layers={name: why for name, why in placement.layers.items() if why != INT8},

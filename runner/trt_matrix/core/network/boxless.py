@@ -76,9 +76,9 @@ def boxless(
         reasons.append(why)
     if _parts_of_boxes([[size for size in shape or () if size != 1] for shape in shapes.values()]):
         return None
-    told = list(dict.fromkeys(reasons))
+    kinds = list(dict.fromkeys(reasons))
     whose = "its output is" if len(shapes) == 1 else "each of its outputs is"
-    return f"{whose} {' or '.join(told)}"
+    return f"{whose} {' or '.join(kinds)}"
 
 
 def _of_boxes(node: onnx.NodeProto) -> bool:
@@ -202,9 +202,9 @@ class _Outputs:
         if node.op_type == "Gather":
             # One token of all stands for the image.
             index = self._values.get(node.input[1])
-            one = index is not None and numpy_helper.to_array(index).size == 1
+            single = index is not None and numpy_helper.to_array(index).size == 1
             axis = graph.attribute(node, "axis", 0)
-            places = self._places(node.input[0]) if len(shape) == 3 and one else None
+            places = self._places(node.input[0]) if len(shape) == 3 and single else None
             return places is not None and axis in (places, places - 3)
         if node.op_type not in _REDUCTIONS:
             return False
@@ -218,9 +218,9 @@ class _Outputs:
         """Returns which axis, 1 or 2, of a tensor of three counts places, not channels; None where nothing tells."""
         turned = False
         while (node := self._made.get(name)) is not None:
-            found = self._places_behind(node)
-            if found:
-                return 3 - found if turned else found
+            axis = self._places_behind(node)
+            if axis:
+                return 3 - axis if turned else axis
             if node.op_type == "Transpose" and graph.attribute(node, "perm", None) == [0, 2, 1]:
                 turned = not turned
             elif node.op_type not in _KEEP_AXES:

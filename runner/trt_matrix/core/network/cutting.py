@@ -170,12 +170,12 @@ def _needed(model: onnx.ModelProto, tensors: set[str]) -> set[str]:
 
 def _free(node: onnx.NodeProto) -> set[str]:
     """Returns what a node reads of the graph that it stands in, by its bodies' results too."""
-    found = set(ordering.reads(node))
+    names = set(ordering.reads(node))
     for body in ordering.inner_graphs(node):
-        found.update(value.name for value in body.output)
+        names.update(value.name for value in body.output)
         for inner in body.node:
-            found.update(_free(inner))
-    return found
+            names.update(_free(inner))
+    return names
 
 
 def _rename(graph_proto: onnx.GraphProto, names: Mapping[str, str]) -> None:

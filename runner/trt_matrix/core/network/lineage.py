@@ -123,13 +123,13 @@ def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -
     """
     if not groups or not bad or not good:
         return None
-    found: dict[tuple[str, ...], list[Behind]] = {}
+    reached_by: dict[tuple[str, ...], list[Behind]] = {}
     for group in groups:
         reached = tuple(head for head in bad if head in group.heads)
         if reached and not set(good).intersection(group.heads):
-            found.setdefault(reached, []).append(group)
+            reached_by.setdefault(reached, []).append(group)
     suspects = tuple(
-        _suspects(heads, found[heads]) for heads in sorted(found, key=len, reverse=True)
+        _suspects(heads, reached_by[heads]) for heads in sorted(reached_by, key=len, reverse=True)
     )
     return Lineage(
         bad=tuple(bad), good=tuple(good), suspects=suspects, sentence=_sentence(bad, good, suspects)
@@ -185,13 +185,13 @@ def _told(suspects: SuspectOperators) -> str:
 def _name(operator: SuspectOperator) -> str:
     if operator.custom:
         return f"{operator.node} (custom {operator.operator})"
-    told = operator.operator.lower() in operator.node.lower()
-    return operator.node if told else f"{operator.node} ({operator.operator})"
+    is_named = operator.operator.lower() in operator.node.lower()
+    return operator.node if is_named else f"{operator.node} ({operator.operator})"
 
 
 def _counts(others: Mapping[str, int], more: Mapping[str, int]) -> list[str]:
     """Returns `3 Conv`, `4 others`: how many operators are not named, those that multiply by kind."""
     macs = {name: number for name, number in others.items() if name in MACS}
     rest = sum(others.values()) - sum(macs.values())
-    told = [f"{number} {name}" for name, number in {**more, **macs}.items()]
-    return [*told, f"{rest} other{'s' if rest > 1 else ''}"] if rest else told
+    counts = [f"{number} {name}" for name, number in {**more, **macs}.items()]
+    return [*counts, f"{rest} other{'s' if rest > 1 else ''}"] if rest else counts

@@ -129,10 +129,10 @@ def _require_whole(tensor: onnx.TensorProto, source: str) -> None:
     if not tensor.HasField("raw_data") or unsized:
         return  # the checker looks at these
     width = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    wanted, found = math.prod(tensor.dims) * width, len(tensor.raw_data)
-    if min(tensor.dims, default=0) < 0 or (width > 1 and found != wanted):
+    wanted, held = math.prod(tensor.dims) * width, len(tensor.raw_data)
+    if min(tensor.dims, default=0) < 0 or (width > 1 and held != wanted):
         message = (
-            f"{source}: weight {tensor.name!a:.200} has {found} bytes, its shape "
+            f"{source}: weight {tensor.name!a:.200} has {held} bytes, its shape "
             f"{tuple(tensor.dims)!s:.200} makes {wanted}: damaged; copy it again"
         )
         raise GraphError(message)
@@ -141,11 +141,11 @@ def _require_whole(tensor: onnx.TensorProto, source: str) -> None:
 def _element_types(graph_: onnx.GraphProto) -> set[int]:
     """Returns the types of the elements of every tensor that a graph names."""
     stated = (*graph_.input, *graph_.output, *graph_.value_info)
-    found = {value.type.tensor_type.elem_type for value in stated}
-    found |= {tensor.data_type for tensor in graph_.initializer}
+    types = {value.type.tensor_type.elem_type for value in stated}
+    types |= {tensor.data_type for tensor in graph_.initializer}
     attributes = (attribute for node in graph_.node for attribute in node.attribute)
-    found |= {attribute.t.data_type for attribute in attributes if attribute.HasField("t")}
-    return found
+    types |= {attribute.t.data_type for attribute in attributes if attribute.HasField("t")}
+    return types
 
 
 def external_files(model: onnx.ModelProto) -> tuple[str, ...]:

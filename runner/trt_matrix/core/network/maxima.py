@@ -32,10 +32,10 @@ def maxima_model(
     prefix = "maxima"
     while any(name.startswith(prefix) for name in taken):
         prefix += "_"
-    one, row = f"{prefix}-one", f"{prefix}-row"
+    single, row = f"{prefix}-one", f"{prefix}-row"
     result.graph.initializer.extend(
         [
-            numpy_helper.from_array(np.array([1], np.int64), one),
+            numpy_helper.from_array(np.array([1], np.int64), single),
             numpy_helper.from_array(np.array([1, len(tensors)], np.int64), row),
         ]
     )
@@ -47,7 +47,7 @@ def maxima_model(
                 helper.make_node("Cast", [tensor], names[:1], name=names[0], to=TensorProto.FLOAT),
                 helper.make_node("Abs", names[:1], names[1:2], name=names[1]),
                 helper.make_node("ReduceMax", names[1:2], names[2:3], name=names[2], keepdims=0),
-                helper.make_node("Reshape", [names[2], one], names[3:4], name=names[3]),
+                helper.make_node("Reshape", [names[2], single], names[3:4], name=names[3]),
             ]
         )
         parts.append(names[3])

@@ -51,8 +51,8 @@ class NetworkMap:
     @property
     def heads_of(self) -> dict[str, tuple[str, ...]]:
         """Tensor → the heads that depend on it."""
-        made = {tensor: part.heads for part, layer in self.layers for tensor in layer.outputs}
-        return dict.fromkeys(self.inputs, self.heads) | made
+        of_layers = {tensor: part.heads for part, layer in self.layers for tensor in layer.outputs}
+        return dict.fromkeys(self.inputs, self.heads) | of_layers
 
 
 def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> NetworkMap:

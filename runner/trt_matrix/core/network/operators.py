@@ -70,7 +70,7 @@ def carries(node: onnx.NodeProto) -> bool:
 def joined_by(node: onnx.NodeProto) -> tuple[str, ...]:
     """Returns the inputs of `node` that are data, not parameters such as shapes, scales or limits."""
     several = node.op_type in MACS or node.op_type in ("Add", "Concat", "Mul")
-    found = list(node.input) if several else list(node.input[:1])
+    data = list(node.input) if several else list(node.input[:1])
     if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
-        found = found[:2]
-    return tuple(name for name in found if name)
+        data = data[:2]
+    return tuple(name for name in data if name)

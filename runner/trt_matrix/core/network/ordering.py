@@ -50,11 +50,11 @@ def order(graph: onnx.GraphProto) -> bool:
     """
     moved = [order(inner) for node in graph.node for inner in inner_graphs(node)]
     nodes = list(graph.node)
-    found = _sorted(nodes)
-    if found == list(range(len(nodes))):
+    places = _sorted(nodes)
+    if places == list(range(len(nodes))):
         return any(moved)
     # Deleting invalidates them, so they are copied first.
-    copies = [onnx.NodeProto.FromString(nodes[index].SerializeToString()) for index in found]
+    copies = [onnx.NodeProto.FromString(nodes[index].SerializeToString()) for index in places]
     del graph.node[:]
     graph.node.extend(copies)
     return True

@@ -185,8 +185,8 @@ class _Flow:
         if not is_standard(node):
             # What a plugin gives out are rows of what it was given, and how many there are.
             row = _Row(None, gathered=tuple(dict.fromkeys(scored)))
-            made = _join([trace, _Trace({source: row})])
-            return [made] * len(node.output)
+            rows = _join([trace, _Trace({source: row})])
+            return [rows] * len(node.output)
         if only_first(node, self._whole):
             first = _join([trace, _Trace(picks={source: scored})])
             return [trace, first][: len(node.output)]
@@ -292,7 +292,7 @@ class _Flow:
 
         Of the main graph alone, since others cannot be outputs; and only what depends on the input.
         """
-        found: dict[str, None] = {}
+        nearest: dict[str, None] = {}
         seen: set[tuple[int, str]] = set()
         waiting = [(scope, tensor)]
         while waiting:
@@ -306,10 +306,10 @@ class _Flow:
             elif name not in here.makers:
                 waiting += [(here.parent, name)] if here.parent else []
             elif here.parent is None and name in self._own and self._is_float(name):
-                found[name] = None
+                nearest[name] = None
             else:
                 waiting += [(here, read) for read in ordering.reads(here.makers[name])]
-        return tuple(found)
+        return tuple(nearest)
 
     def _is_float(self, tensor: str) -> bool:
         return tensor not in self._known or "float" in self._known[tensor].dtype
@@ -348,8 +348,8 @@ def _join(traces: Iterable[_Trace]) -> _Trace:
     picks: dict[_Source, tuple[str, ...]] = {}
     mixed: dict[_Source, _Row] = {}
     for trace in traces:
-        for kept, found in ((rows, trace.rows), (mixed, trace.mixed)):
-            for source, row in found.items():
+        for kept, of_trace in ((rows, trace.rows), (mixed, trace.mixed)):
+            for source, row in of_trace.items():
                 kept[source] = _both(kept[source], row) if source in kept else row
         for source, scored in trace.picks.items():
             picks[source] = tuple(dict.fromkeys((*picks.get(source, ()), *scored)))

@@ -33,8 +33,8 @@ def advice(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:
         return f"{' and '.join(there)}, before it, {'is' if len(there) == 1 else 'are'} compared"
     if not ranked.before:
         return "the network has no tensor before it that could be a head: export it without it"
-    one = len(ranked.before) == 1
-    return f"name the tensor{'' if one else 's'} before it as head{'' if one else 's'}: `{entry(head, ranked, heads)}`"
+    single = len(ranked.before) == 1
+    return f"name the tensor{'' if single else 's'} before it as head{'' if single else 's'}: `{entry(head, ranked, heads)}`"
 
 
 def entry(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:

@@ -167,7 +167,7 @@ def _reshaped(before: Sequence[object], axis: int, after: Sequence[object]) -> i
         others = after[:index]
         sizes = (*leading, *others, size)
         if (
-            all(isinstance(known, int) for known in sizes)
+            all(isinstance(dim, int) for dim in sizes)
             and size == before[axis]
             and math.prod(leading) == math.prod(others)  # type: ignore[arg-type]
         ):

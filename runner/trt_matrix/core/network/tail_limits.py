@@ -32,14 +32,14 @@ def limits(model: onnx.ModelProto, heads: Mapping[str, str]) -> Mapping[str, tup
     if not any(ranks(node) for node in every_node(model.graph)):
         return {}
     try:
-        found = rankings(model, heads.items()).rows
+        ranked_heads = rankings(model, heads.items()).rows
     except GraphError:
         return {}  # told by whoever needs its shapes
     known = types_of(model, [*heads.values(), ""])  # the latter: also where all of them are outputs
     nodes = graph.producers(model)
     own = {(function.domain, function.name) for function in model.functions}
     result = {}
-    for head, ranked in found.items():
+    for head, ranked in ranked_heads.items():
         tensor = heads[head]
         if plugin := _foreign(nodes, tensor, own):
             is_plugin = is_plugin_name(plugin.op_type)

@@ -45,7 +45,7 @@ _MAP = 4
 
 
 def _tail(nodes: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
-    found: set[str] = set()
+    operators: set[str] = set()
     before: dict[str, None] = {}
     seen: set[str] = set()
     waiting = [tensor]
@@ -59,6 +59,6 @@ def _tail(nodes: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
             before[name] = None
             continue
         if node.op_type not in SILENT:
-            found.add(node.op_type)
+            operators.add(node.op_type)
         waiting += joined_by(node)
-    return Tail(frozenset(found), tuple(before))
+    return Tail(frozenset(operators), tuple(before))

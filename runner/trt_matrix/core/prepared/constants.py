@@ -75,7 +75,8 @@ def _whole(array: npt.NDArray[Any], target: np.dtype[Any]) -> bool:
     limits = np.iinfo(target)
     # As Python's own numbers, which compare exactly with the ends of 64 bits.
     return all(
-        one == int(one) and limits.min <= one <= limits.max for one in array.ravel().tolist()
+        number == int(number) and limits.min <= number <= limits.max
+        for number in array.ravel().tolist()
     )
 
 

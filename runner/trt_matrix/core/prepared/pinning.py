@@ -70,8 +70,8 @@ def image_shape(info: TensorInfo, size: tuple[int, int] | None, batch: int = 1) 
     if len(shape) == IMAGE_RANK and set(open_) <= {rows, columns}:
         sides = [example[rows], example[columns]]
         advice = f"say which size images get, such as data: {{preprocess: {{size: {sides}}}}}"
-    told = f"input {info.name!r} has the shape {shape_text(info)} in its file: {named}"
-    message = f"{told} {'is' if len(open_) == 1 else 'are'} open; {advice}"
+    problem = f"input {info.name!r} has the shape {shape_text(info)} in its file: {named}"
+    message = f"{problem} {'is' if len(open_) == 1 else 'are'} open; {advice}"
     raise PinError(message)
 
 
@@ -195,8 +195,8 @@ def _contradicts(stated: Sequence[Dim] | None, follows: Sequence[Dim]) -> bool:
     if stated is None:
         return False
     return len(stated) != len(follows) or any(
-        fixed(one) and fixed(other) and one != other
-        for one, other in zip(stated, follows, strict=True)
+        fixed(own) and fixed(other) and own != other
+        for own, other in zip(stated, follows, strict=True)
     )
 
 

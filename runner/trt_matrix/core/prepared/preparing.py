@@ -138,8 +138,8 @@ class _Preparation:
         tensors = graph.inputs(self.model)
         for info in tensors:
             if info.dtype not in (*CASTABLE, "float32", "bool"):
-                told = f"input {info.name!r} is {_called(info.dtype)}, no number: export it with float32"
-                self.problems.append(((), told))
+                problem = f"input {info.name!r} is {_called(info.dtype)}, no number: export it with float32"
+                self.problems.append(((), problem))
         shapes = [self._pin_beside(info) for info in tensors]
         if self.problems:
             return ()
@@ -197,8 +197,10 @@ class _Preparation:
             fills = not isinstance(self.wishes.constants[own.name], list)
             info = pinning.sized(own, symbols) if fills else own
             if info.name in self.wishes.shapes:
-                told = f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
-                self.problems.append((("shapes", info.name), told))
+                problem = (
+                    f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
+                )
+                self.problems.append((("shapes", info.name), problem))
             try:
                 tensor = constant(info, self.wishes.constants[info.name], batch)
             except ConstantError as error:
@@ -231,16 +233,16 @@ class _Preparation:
         if image and len(tensors) == 1:
             if image.dtype == "float32" or image.dtype in CASTABLE:
                 return image
-            told = f"input {image.name!r} is {_called(image.dtype)}, no number that a pixel is: export it with float32"
+            problem = f"input {image.name!r} is {_called(image.dtype)}, no number that a pixel is: export it with float32"
         elif not every:
-            told = "the network has no input: nothing depends on an image"
+            problem = "the network has no input: nothing depends on an image"
         elif not tensors:
             names = listed([tensor.name for tensor in every])
-            told = f"no input is left for the images: {names} are constants"
+            problem = f"no input is left for the images: {names} are constants"
         else:
             others = [tensor for tensor in tensors if tensor != image]
-            told = self._told_of_others(every, others, image)
-        self.problems.append(((), told))
+            problem = self._told_of_others(every, others, image)
+        self.problems.append(((), problem))
         return None
 
     def _told_of_others(
@@ -278,17 +280,17 @@ class _Preparation:
                 f"{image.name!a:.200}, {shape_text(image)} in its file, is pinned to {list(shape)}"
             )
         if why := refusal(self.before, self.model):
-            told = f"the network does not take {image.name!a:.200} as {list(shape)}: {why}"
-            self.problems.append((place, told))
+            problem = f"the network does not take {image.name!a:.200} as {list(shape)}: {why}"
+            self.problems.append((place, problem))
 
     def _bind(self, info: TensorInfo, sizes: Sequence[int], place: Place) -> None:
         for symbol, size in pinning.symbols_of(info, sizes).items():
             if self.symbols.setdefault(symbol, size) != size:
-                told = (
+                problem = (
                     f"{symbol!a:.80} would be {size} in {info.name!a:.200} and {self.symbols[symbol]} in "
                     "another input: one symbol is one size"
                 )
-                self.problems.append((place, told))
+                self.problems.append((place, problem))
 
 
 def _called(dtype: str) -> str:

@@ -64,8 +64,8 @@ def proposed(info: TensorInfo, size: tuple[int, int] | None) -> tuple[Any, bool]
 
 def constants_text(infos: Sequence[TensorInfo], size: tuple[int, int] | None) -> str:
     """Returns `constants: {scale_factor: [1, 1]}` for matrix.yaml; VALUE where a name says nothing."""
-    found = ((yaml_word(info.name), *proposed(info, size)) for info in infos)
-    pairs = (f"{name}: {json.dumps(value) if said else 'VALUE'}" for name, value, said in found)
+    constants = ((yaml_word(info.name), *proposed(info, size)) for info in infos)
+    pairs = (f"{name}: {json.dumps(value) if said else 'VALUE'}" for name, value, said in constants)
     return f"constants: {{{', '.join(pairs)}}}"
 
 

@@ -25,8 +25,8 @@ _CASTS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
 
 def half_types(model: onnx.ModelProto) -> tuple[str, ...]:
     """Returns which of `float16` and `bfloat16` the network has tensors of."""
-    found = set(_types(model.graph))
-    return tuple(name for element, name in HALF.items() if element in found)
+    types = set(_types(model.graph))
+    return tuple(name for element, name in HALF.items() if element in types)
 
 
 def raise_halves(model: onnx.ModelProto) -> None:
@@ -107,14 +107,14 @@ def _drop_casts(model: onnx.ModelProto, types: Mapping[str, int]) -> None:
         if not _casts_to({TensorProto.FLOAT}, node) or types.get(node.input[0]) not in _FLOATS:
             kept.append(node)
             continue
-        source, made = instead.get(node.input[0], node.input[0]), node.output[0]
-        if made not in outputs:
-            instead[made] = source
+        source, output = instead.get(node.input[0], node.input[0]), node.output[0]
+        if output not in outputs:
+            instead[output] = source
         elif source in makers and source not in outputs:
-            instead = {old: made if new == source else new for old, new in instead.items()}
-            instead[source] = made
+            instead = {old: output if new == source else new for old, new in instead.items()}
+            instead[source] = output
         else:
-            node.CopyFrom(helper.make_node("Identity", [source], [made], name=node.name))
+            node.CopyFrom(helper.make_node("Identity", [source], [output], name=node.name))
             kept.append(node)
     for node in kept:
         for index, name in enumerate(node.output):

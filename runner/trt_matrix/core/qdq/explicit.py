@@ -70,28 +70,28 @@ def place(model: onnx.ModelProto, table: Table, options: PlacementOptions = TENS
     model = canonical(model)
     require_nodes(model, options.exclude)
     leader = scale_groups(model)
-    found = _region(model, leader, table.amax, options)
-    scales = {tensor: table.amax[leader[tensor]] / LEVELS for tensor in found.tensors}
+    quantised = _region(model, leader, table.amax, options)
+    scales = {tensor: table.amax[leader[tensor]] / LEVELS for tensor in quantised.tensors}
     if options.unified_scales:
         scales = unified(model, scales, leader)
-    if not scales and found.float_layers:
-        layer, reason = next(iter(found.float_layers.items()))
+    if not scales and quantised.float_layers:
+        layer, reason = next(iter(quantised.float_layers.items()))
         message = (
             f"nothing to quantise: the table's {len(table.amax)} tensors are no layer's input "
             f"(layer {layer!r}: {reason}); was it made from another network?"
         )
         raise QdqError(message)
     return Placement(
-        model=_write(model, found, scales, options),
+        model=_write(model, quantised, scales, options),
         quantised=scales,
         skipped={
             tensor: table.unusable.get(leader[tensor], "not in the table")
-            for tensor in found.lacking
+            for tensor in quantised.lacking
         },
         layers={
             node.name: EXCLUDED
             if node.name in options.exclude
-            else found.float_layers.get(node.name, INT8)
+            else quantised.float_layers.get(node.name, INT8)
             for node in model.graph.node
             if node.op_type in MACS and node.domain in graph.STANDARD_DOMAINS
         },
@@ -109,8 +109,8 @@ def deciding(
     The network is in canonical form, and `ranged` are the tensors that have a range.
     """
     leader = scale_groups(form)
-    found = _region(form, leader, ranged, options)
-    return tuple(dict.fromkeys(leader[tensor] for tensor in found.tensors))
+    quantised = _region(form, leader, ranged, options)
+    return tuple(dict.fromkeys(leader[tensor] for tensor in quantised.tensors))
 
 
 def int8_layers(form: onnx.ModelProto) -> set[str]:

@@ -74,13 +74,13 @@ def _joins(
     An addition that is fused into the convolution before it reads one quantised branch only: its kernel
     scales that in passing, so there is nothing to requantise.
     """
-    found = []
+    joins = []
     for node in model.graph.node:
         if node.domain not in graph.STANDARD_DOMAINS:
             continue
         joined = list(dict.fromkeys(name for name in joined_by(node) if name in scales))
         if node.op_type == "Concat" and node.output[0] in scales:
-            found.append((node, joined, scales[node.output[0]]))
+            joins.append((node, joined, scales[node.output[0]]))
         elif node.op_type in ADDS and len(joined) > 1:
-            found.append((node, joined, max(scales[name] for name in joined)))
-    return found
+            joins.append((node, joined, max(scales[name] for name in joined)))
+    return joins

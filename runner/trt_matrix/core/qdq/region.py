@@ -128,19 +128,19 @@ class _Walk:
 
         That is the output of the last layer which only the addition reads.
         """
-        found = list(joined_by(node))
+        added = list(joined_by(node))
         if self.options.fuse:
             fusable = [
                 name
-                for name in found
+                for name in added
                 if name in self.makers
                 and self.makers[name].op_type in MACS
                 and len(self.users[name]) == 1
                 and name not in self.heads
             ]
             if fusable:
-                found.remove(max(fusable, key=lambda name: self.order[self.makers[name].name]))
-        return found
+                added.remove(max(fusable, key=lambda name: self.order[self.makers[name].name]))
+        return added
 
     def _with_constant(self, node: onnx.NodeProto) -> bool:
         return any(name in self.values for name in joined_by(node))

@@ -69,12 +69,12 @@ def equal_ranges(form: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, 
     ranges, and by nothing where they are equal.
     """
     leader = scale_groups(form)
-    found = {}
+    shared_ranges = {}
     for node in form.graph.node:
         if not carries(node):
             continue
         for tensor in (node.input[0], *node.output):
             shared = amax.get(leader.get(tensor, ""))
             if shared is not None and tensor in amax and amax[tensor] != shared:
-                found[tensor] = shared
-    return found
+                shared_ranges[tensor] = shared
+    return shared_ranges

@@ -81,15 +81,15 @@ class Writer:
         weight = self.weights.get(name)
         key = f"{name}/bound" if bound and weight is not None else name
         if key not in self.low:
-            made = graph.free_name(f"{name}/{self.wanted.name}", self.taken)
+            reduced_name = graph.free_name(f"{name}/{self.wanted.name}", self.taken)
             if weight is None:
-                self.nodes.append(self._cast(name, made, self.wanted.element))
+                self.nodes.append(self._cast(name, reduced_name, self.wanted.element))
             else:
                 exact = saturated(weight, self.wanted) if bound else None
                 values = numpy_helper.to_array(exact or weight)
-                reduced = numpy_helper.from_array(self.wanted.rounded(values), made)
+                reduced = numpy_helper.from_array(self.wanted.rounded(values), reduced_name)
                 self.result.graph.initializer.append(reduced)
-            self.low[key] = made
+            self.low[key] = reduced_name
         return self.low[key]
 
     def _in_float32(self, name: str) -> str:

@@ -84,8 +84,8 @@ def _bias(
     value = strip.value(node.input[index])
     if value is None:
         raise strip.refuse(node, "its bias is computed by the network")
-    made = dequantised(value, scale, 0, 0, node.name)
-    return [strip.constant(f"{node.output[0]}/bias", made)]
+    bias = dequantised(value, scale, 0, 0, node.name)
+    return [strip.constant(f"{node.output[0]}/bias", bias)]
 
 
 def _matmul(strip: Stripper, node: onnx.NodeProto) -> None:
@@ -161,10 +161,10 @@ def _integer_sum(strip: Stripper, node: onnx.NodeProto) -> None:
         raise strip.refuse(node, "its zero point is not that of its input")
     awaited, second = (first.scale.names[0],), strip.lifted.get(node.input[1])
     if second is not None:
-        made = Sum(node, first.name, second.name, None, (*awaited, second.scale.names[0]))
+        sum_ = Sum(node, first.name, second.name, None, (*awaited, second.scale.names[0]))
     else:
-        made = Sum(node, first.name, None, _integers(strip, node), awaited)
-    strip.unfinished[node.output[0]] = made
+        sum_ = Sum(node, first.name, None, _integers(strip, node), awaited)
+    strip.unfinished[node.output[0]] = sum_
 
 
 def _alike(strip: Stripper, one: str, other: str) -> bool:
@@ -234,8 +234,8 @@ def _finish(strip: Stripper, mul: onnx.NodeProto, sum_: Sum, factors: list[str])
         if value is None:
             raise strip.refuse(mul, f"multiplies by {name!r}, which is no constant scale")
         weight = weight * _shaped(strip, mul, operator, value, weight)
-    made = strip.constant(f"{output}/weight", weight.astype(np.float32))
-    strip.emit(node, operator, [sum_.data, made], output)
+    scaled = strip.constant(f"{output}/weight", weight.astype(np.float32))
+    strip.emit(node, operator, [sum_.data, scaled], output)
 
 
 def _shaped(

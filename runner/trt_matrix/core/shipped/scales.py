@@ -143,17 +143,17 @@ def dequantised(
         )
         # The difference is exact in float32 up to 24 bits, as engines have it; then one rounding.
         values = (exact - zero).astype(np.float32) * shaped.astype(np.float32)
-        made: Array = np.broadcast_to(values, integers.shape).astype(kind)
+        floats: Array = np.broadcast_to(values, integers.shape).astype(kind)
     except (ValueError, IndexError) as error:
         message = (
             f"{node}: a scale of shape {scale.scale.shape} along axis {axis} does not fit its "
             f"constant of shape {integers.shape}"
         )
         raise StripError(message) from error
-    if made.shape != integers.shape:
+    if floats.shape != integers.shape:
         message = f"{node}: its scale does not fit its constant"
         raise StripError(message)
-    return made
+    return floats
 
 
 def _along(values: Array, shape: tuple[int, ...], axis: int, block: int) -> Array:

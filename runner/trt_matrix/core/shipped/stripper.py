@@ -104,9 +104,9 @@ class Stripper:
         if lifted := self._lifted(node, index, scale):
             return lifted
         value = self._integers(node, index)
-        made = f"{node.output[0]}/{'weight' if index else 'constant'}"
-        made = graph.free_name(made, {*self._values, *self._protos})
-        return self.constant(made, dequantised(value, scale, axis, 0, node.name))
+        name = f"{node.output[0]}/{'weight' if index else 'constant'}"
+        name = graph.free_name(name, {*self._values, *self._protos})
+        return self.constant(name, dequantised(value, scale, axis, 0, node.name))
 
     def _lifted(self, node: onnx.NodeProto, index: int, scale: Scale) -> str | None:
         """Returns the float tensor that the network quantised an input of; None where it did not."""

@@ -126,12 +126,12 @@ class _Search:
 
     def options(self, tensor: str) -> dict[str, float]:
         """Returns algorithm → range, of those that differ from the present one and from each other."""
-        found: dict[str, float] = {}
+        options: dict[str, float] = {}
         for name, ranges in self.tables.items():
-            known = (self.amax[tensor], *found.values())
+            known = (self.amax[tensor], *options.values())
             if tensor in ranges and all(_ratio(ranges[tensor], amax) > CLOSE for amax in known):
-                found[name] = ranges[tensor]
-        return found
+                options[name] = ranges[tensor]
+        return options
 
     def improve(self, tensor: str, options: Mapping[str, float]) -> None:
         """Takes the best of the options, where it is better on both parts."""

@@ -63,9 +63,9 @@ class RuleComparison:
         rule = f"what TensorRT's {CALLED[self.calibrator]} rule gives for these images"
         if self.same == self.compared:
             return f"{of} all are {rule}"
-        told = [f"{of} {self.same} {'is' if self.same == 1 else 'are'} {rule}"]
+        parts = [f"{of} {self.same} {'is' if self.same == 1 else 'are'} {rule}"]
         if self.near > self.same:
-            told.append(f"{self.near - self.same} more within 10 %")
+            parts.append(f"{self.near - self.same} more within 10 %")
         named = [
             f"{differing.tensor} differs {max(differing.ratio, 1 / differing.ratio):.1f} times"
             f"{f' (behind it {listed(differing.heads)})' if differing.heads else ''}"
@@ -73,7 +73,7 @@ class RuleComparison:
         ]
         more = len(self.differing) - NAMED
         rest = [f"{more} more by less"] if more > 0 else []
-        return "; ".join([*told, *([listed([*named, *rest])] if named else [])])
+        return "; ".join([*parts, *([listed([*named, *rest])] if named else [])])
 
 
 def compared_with_rule(

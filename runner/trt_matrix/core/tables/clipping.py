@@ -75,10 +75,10 @@ def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> st
 
     Of one tensor at least; of what feeds all `heads`, which are those of the network, that is said.
     """
-    told = [_told(tensor, heads) for tensor in clipped[:NAMED]]
+    named = [_told(tensor, heads) for tensor in clipped[:NAMED]]
     more = len(clipped) - NAMED
     rest = [count(more, "more tensor")] if more > 0 else []
-    return f"{table} {listed([*told, *rest], len(told) + len(rest))}"
+    return f"{table} {listed([*named, *rest], len(named) + len(rest))}"
 
 
 def _told(clipped: Clipped, heads: Sequence[str]) -> str:

@@ -105,5 +105,5 @@ def _decades(table: ReadTable) -> float:
 
 
 def _sure(table: ReadTable, other: ReadTable) -> Mistake | None:
-    found = mistake(table.values, [other.table().amax], scales=table.form.scales)
-    return found if found is not None and found.sure else None
+    likely = mistake(table.values, [other.table().amax], scales=table.form.scales)
+    return likely if likely is not None and likely.sure else None

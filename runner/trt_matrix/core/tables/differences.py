@@ -149,15 +149,15 @@ def table_report(
 def title(use: TableUse) -> str:
     """Returns `entropy, shared and own of ort-1.18.1`: by whom, and whose."""
     makers = [f"own of {_names(use.own_of)}"] if use.own_of else []
-    told = " and ".join((["shared"] if use.shared else []) + makers)
-    return f"{use.algorithm}, {told}" if told else use.algorithm
+    whose = " and ".join((["shared"] if use.shared else []) + makers)
+    return f"{use.algorithm}, {whose}" if whose else use.algorithm
 
 
 def called(use: TableUse) -> str:
     """Returns `the shared entropy table`, as a sentence names it."""
     whose = "shared " if use.shared else "own "
-    made = f" of {_names(use.own_of)}" if use.own_of and not use.shared else ""
-    return f"the {whose if use.cells else ''}{use.algorithm} table{made}"
+    whose_own = f" of {_names(use.own_of)}" if use.own_of and not use.shared else ""
+    return f"the {whose if use.cells else ''}{use.algorithm} table{whose_own}"
 
 
 def _names(names: Sequence[str]) -> str:
@@ -220,7 +220,7 @@ def _clipped(
     decided: Decided,
 ) -> Mapping[str, tuple[Clipped, ...]]:
     """Returns digest → what a table clips."""
-    found = {}
+    by_table = {}
     for table, cells_of in decided.items():
         if table not in ranges:
             continue
@@ -229,8 +229,8 @@ def _clipped(
         )
         if seen:
             shares = manifest.tables[table].get("clipped") or {}
-            found[table] = clipped_tensors(ranges[table], seen, shares, heads_of, cells_of)
-    return found
+            by_table[table] = clipped_tensors(ranges[table], seen, shares, heads_of, cells_of)
+    return by_table
 
 
 def _rules(
@@ -283,7 +283,7 @@ def _made_of(
     images: str | None, algorithm: str, facts: TableFacts, ranges: Mapping[str, Ranges]
 ) -> Ranges:
     """Returns the ranges that an algorithm gave for images; nothing where no table has them."""
-    made = (
+    candidates = (
         ranges[digest]
         for digest, stated in facts.items()
         if digest in ranges
@@ -291,7 +291,7 @@ def _made_of(
         and stated.get("images_sha256") == images
         and stated.get("algorithm") == algorithm
     )
-    return next(made, {})
+    return next(candidates, {})
 
 
 def _ratios(here: Ranges, there: Ranges) -> dict[str, float]:

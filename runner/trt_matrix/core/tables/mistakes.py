@@ -187,13 +187,13 @@ def mistake(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> Mistake 
     if any(fit.plausible for fit in fits):
         return _small_factor(fits, scales=scales)
     if fits and all(fit.unrelated for fit in fits):
-        found = [_other_network(_closest(fits), scales=scales)]
+        explanations = [_other_network(_closest(fits), scales=scales)]
     else:
-        found = [_factor(_closest(fits), scales=scales)] if fits else []
-    found += _bytes(values, seen) if scales else []
-    found += _inverse(values, seen, scales=scales)
+        explanations = [_factor(_closest(fits), scales=scales)] if fits else []
+    explanations += _bytes(values, seen) if scales else []
+    explanations += _inverse(values, seen, scales=scales)
     # Each explains the table; the one that leaves least is right.
-    return min(found, key=lambda explained: explained[0].spread)[1] if found else None
+    return min(explanations, key=lambda explained: explained[0].spread)[1] if explanations else None
 
 
 def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
@@ -211,21 +211,21 @@ def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
 
 
 def _swapped(values: Ranges) -> dict[str, float]:
-    found = {}
+    swapped = {}
     for name, value in values.items():
         try:
             bits = to_bits(value / LEVELS)
         except OverflowError:
             continue
-        found[name] = LEVELS * from_bits(struct.unpack("<I", struct.pack(">I", bits))[0])
-    return found
+        swapped[name] = LEVELS * from_bits(struct.unpack("<I", struct.pack(">I", bits))[0])
+    return swapped
 
 
 def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_Explained]:
     """Ranges that are small where the reference's are large."""
     usable = {name: value for name, value in values.items() if why_unusable(value) is None}
     right = "scale" if scales else "largest magnitude"
-    found = []
+    explanations = []
     for unit, what in (
         (LEVELS**2 if scales else LEVELS, f"1 / scale ({LEVELS} / amax)"),
         (LEVELS if scales else 1, "1 / amax"),
@@ -239,9 +239,9 @@ def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_E
                 f"{right} belongs (turned over, {best.tensors} tensors are {_times(best.median)} what "
                 f"{REFERENCE} ask for); write {'amax / 127' if scales else 'amax'}"
             )
-            found.append((best, _told(text, best, MistakeKind.INVERSE)))
+            explanations.append((best, _told(text, best, MistakeKind.INVERSE)))
     # They differ by 127 alone: the nearer to what is asked for is meant.
-    return sorted(found, key=lambda explained: abs(math.log(explained[0].median)))[:1]
+    return sorted(explanations, key=lambda explained: abs(math.log(explained[0].median)))[:1]
 
 
 def _other_network(best: _Fit, *, scales: bool) -> _Explained:
@@ -257,9 +257,9 @@ def _other_network(best: _Fit, *, scales: bool) -> _Explained:
 def _factor(best: _Fit, *, scales: bool) -> _Explained:
     """One factor in all tensors; sure where it is a known one, or hardly varies."""
     cause = _cause(best.median, scales=scales)
-    told = _told(f"{_ratio(best, scales=scales)}: {cause or OTHER_FACTOR}", best)
-    sure = told.sure and (cause is not None or best.spread <= NARROW)
-    return best, replace(told, sure=sure)
+    explained = _told(f"{_ratio(best, scales=scales)}: {cause or OTHER_FACTOR}", best)
+    sure = explained.sure and (cause is not None or best.spread <= NARROW)
+    return best, replace(explained, sure=sure)
 
 
 def _ratio(fit: _Fit, *, scales: bool) -> str:

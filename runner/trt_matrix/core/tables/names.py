@@ -115,15 +115,15 @@ def naming(
     unknown = [name for name in theirs if name not in known and name not in mapped]
     affixes = _affixes(unknown, missing, len(ours), least)
     by_nodes = False
-    found = _renamed(affixes, unknown, frozenset(missing)) if affixes else {}
+    renamed = _renamed(affixes, unknown, frozenset(missing)) if affixes else {}
     if not affixes and others and unknown and missing:
-        affixes, found = _by_nodes(unknown, missing, others, len(ours), least)
-        by_nodes = bool(found)
-    if found:
-        mapped |= found
-        taken = frozenset(found.values())
+        affixes, renamed = _by_nodes(unknown, missing, others, len(ours), least)
+        by_nodes = bool(renamed)
+    if renamed:
+        mapped |= renamed
+        taken = frozenset(renamed.values())
         missing = [tensor for tensor in missing if tensor not in taken]
-        unknown = [name for name in unknown if name not in found]
+        unknown = [name for name in unknown if name not in renamed]
     return Naming(
         names={name: tensor for name, tensor in mapped.items() if name != tensor},
         affixes=affixes,
@@ -147,13 +147,13 @@ def _affixes(
     best = next(iter(ranked), None)
     if best is None:
         return None
-    found = tried[best]
+    mapped = tried[best]
     # All that is called otherwise, where what is called alike is not enough by itself.
-    if len(found) < LEAST_NAMES or not enough(wanted - len(missing) + len(found), wanted, least):
+    if len(mapped) < LEAST_NAMES or not enough(wanted - len(missing) + len(mapped), wanted, least):
         return None
     for other in ranked[1:]:
-        otherwise = sum(found.get(name) != ours for name, ours in tried[other].items())
-        if otherwise > RIVAL * len(found):
+        otherwise = sum(mapped.get(name) != ours for name, ours in tried[other].items())
+        if otherwise > RIVAL * len(mapped):
             return None
     return best
 
@@ -171,15 +171,15 @@ def _by_nodes(
     """
     there = wanted - len(missing)
     wants = frozenset(missing)
-    found: dict[str, str] = {}
+    mapped: dict[str, str] = {}
     for tier in others:
-        left = wants - frozenset(found.values())
-        pairs = [(name, _means(name, tier)) for name in unknown if name not in found]
+        left = wants - frozenset(mapped.values())
+        pairs = [(name, _means(name, tier)) for name in unknown if name not in mapped]
         often = Counter(tensor for _, tensor in pairs if tensor in left)
         # Two names of one tensor: whose range is right, nobody knows.
-        found |= {name: tensor for name, tensor in pairs if tensor and often[tensor] == 1}
-    if found and enough(there + len(found), wanted, least):
-        return None, found
+        mapped |= {name: tensor for name, tensor in pairs if tensor and often[tensor] == 1}
+    if mapped and enough(there + len(mapped), wanted, least):
+        return None, mapped
     nodes = {name: tensor for tier in reversed(others) for name, tensor in tier.items()}
     surest = {tensor: name for name, tensor in nodes.items() if tensor in wants}
     names = list(surest.values())
@@ -265,12 +265,12 @@ def _cuts_a_number(prefix: str, core: str, suffix: str) -> bool:
 def _nearest(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:
     # Numbers are as like as they are unlike.
     words = [name for name in unknown if len(name) <= LONGEST and not name.isdigit()][:2000]
-    found: dict[str, str] = {}
+    nearest: dict[str, str] = {}
     for name in [tensor for tensor in missing if not tensor.isdigit()][:TRIED]:
         like = difflib.get_close_matches(name[:LONGEST], words, 1, LIKE)
-        if like and len(found) < NEAREST:
-            found[name] = like[0]
-    return found
+        if like and len(nearest) < NEAREST:
+            nearest[name] = like[0]
+    return nearest
 
 
 def _problems(

@@ -53,8 +53,8 @@ def _single(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto, str]]
 def _nodes(model: onnx.ModelProto, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
     same = _copies(model, wanted)
     for name, _, tensor in _single(model):
-        if (found := same.get(tensor, tensor)) in wanted:
-            yield name, found
+        if (same_tensor := same.get(tensor, tensor)) in wanted:
+            yield name, same_tensor
     yield from same.items()
 
 
@@ -88,8 +88,8 @@ def _variant(
 
 def _unambiguous(pairs: Iterator[tuple[str, str]], wanted: Collection[str]) -> Names:
     """Returns the names that mean one tensor; numbers mean nothing, and what is ours means itself."""
-    found: dict[str, set[str]] = {}
+    meanings: dict[str, set[str]] = {}
     for name, tensor in pairs:
         if not name.isdigit() and name not in wanted:
-            found.setdefault(name, set()).add(tensor)
-    return {name: tensors.pop() for name, tensors in found.items() if len(tensors) == 1}
+            meanings.setdefault(name, set()).add(tensor)
+    return {name: tensors.pop() for name, tensors in meanings.items() if len(tensors) == 1}

@@ -26,14 +26,14 @@ def max_pools(model: onnx.ModelProto, tensors: Collection[str]) -> dict[str, str
         model: In canonical form; its nodes in topological order, as ONNX has them.
         tensors: Those that are calibrated; of others nothing is said.
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type != "MaxPool" or node.domain not in graph.STANDARD_DOMAINS:
             continue
         source, output = node.input[0], node.output[0]  # a second output holds indices
         if source in tensors and output in tensors:
-            found[output] = found.get(source, source)
-    return found
+            sources[output] = sources.get(source, source)
+    return sources
 
 
 def take_inputs(values: Mapping[str, T], pools: Mapping[str, str]) -> dict[str, T]:

@@ -54,7 +54,7 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
     except graph.GraphError as error:
         raise TableError(str(error)) from error
     names = _Names(model)
-    found: dict[str, list[Scale]] = {}
+    scales_of: dict[str, list[Scale]] = {}
     for node in model.graph.node:
         if form_of(node) is None:
             continue
@@ -66,10 +66,10 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
             continue
         if len(node.input) > at and node.input[at]:
             scale = scale_of(node, at, at + 1, names.tensors, names.value)
-            found.setdefault(tensor, []).append(scale)
+            scales_of.setdefault(tensor, []).append(scale)
     values: dict[str, float] = {}
     unusable: dict[str, str] = {}
-    for tensor, scales in found.items():
+    for tensor, scales in scales_of.items():
         reason = _why_not(scales)
         if reason is None:
             values[tensor] = LEVELS * _one(scales[0])
@@ -170,10 +170,10 @@ def _why_not(scales: list[Scale]) -> str | None:
                 f"it is {scale.kind} with zero point {points}, and a table's grid is symmetric about zero "
                 f"(zero point {ZERO_POINTS[scale.kind]} of {scale.kind})"
             )
-    told = {_one(scale) for scale in scales}
-    if len(told) > 1:
-        named = " and ".join(f"{scale:.6g}" for scale in sorted(told)[:2])
-        return f"it is quantised with {len(told)} scales, such as {named}, and a table has one"
+    steps = {_one(scale) for scale in scales}
+    if len(steps) > 1:
+        named = " and ".join(f"{scale:.6g}" for scale in sorted(steps)[:2])
+        return f"it is quantised with {len(steps)} scales, such as {named}, and a table has one"
     return None
 
 

@@ -88,8 +88,8 @@ def parse(text: str) -> Cache:
         if not line.strip():
             continue
         first = header is None and words is None and not bits
-        if first and (found := parse_header(line)):
-            header = found
+        if first and (stated := parse_header(line)):
+            header = stated
             continue
         name, colon, value = line.rpartition(":")
         digits = _SCALE.fullmatch(value.strip()) if colon and _is_writable(name) else None

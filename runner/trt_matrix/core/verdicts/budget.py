@@ -122,11 +122,11 @@ class _Draws:
             parts |= {"observed": observed, "engine": observed - expected}
         known = parts if self.known else {}
         ends = {name: np.percentile(part, [2.5, 97.5], axis=0).T for name, part in known.items()}
-        found = {}
+        by_cell = {}
         for i, (cell, key) in enumerate(cells):
             intervals = {name: (float(end[i, 0]), float(end[i, 1])) for name, end in ends.items()}
-            found[cell.cell] = self._budget(cell.sample, key, intervals)
-        return found
+            by_cell[cell.cell] = self._budget(cell.sample, key, intervals)
+        return by_cell
 
     def _budget(
         self, sample: Sample, key: Key, intervals: Mapping[str, tuple[float, float]]

@@ -85,24 +85,24 @@ def of_evaluation(manifest: Manifest) -> Mapping[object, str]:
 def _sentences(blames: Sequence[TableBlame]) -> list[str]:
     images = [blame for blame in blames if blame.images_share >= 0.5]
     algorithm = [blame for blame in blames if blame.images_share < 0.5]
-    told = []
+    sentences = []
     # Where one table's is the images' and another's the algorithm's, each sentence says whose.
     both = bool(images) and bool(algorithm)
     begin = [f"For {_names(blamed)} t" if both else "T" for blamed in (images, algorithm)]
     if images:
         kept, now = (_db(image.seen for image in images), _db(image.observed for image in images))
-        told.append(
+        sentences.append(
             f"{begin[0]}he calibration images are to blame, not the algorithm: "
             f"{_names(images)} on the evaluation images would keep {kept}, not {now}."
         )
     if algorithm:
         kept, best = _db(blame.seen for blame in algorithm), _db(blame.best for blame in algorithm)
-        told.append(
+        sentences.append(
             f"{begin[1]}he algorithm is to blame, not the images: "
             f"{_names(algorithm)} on the evaluation images themselves would keep {kept}, where {best} are "
             "possible."
         )
-    return told
+    return sentences
 
 
 def _names(blames: Sequence[TableBlame]) -> str:

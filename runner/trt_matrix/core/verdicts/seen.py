@@ -81,12 +81,12 @@ def broken(evidence: Evidence, record: Record, head: str) -> str | None:
     reasons = list(filter(None, wrong))
     if not reasons:
         return None
-    told = "; ".join(dict.fromkeys(reasons))
+    reason = "; ".join(dict.fromkeys(reasons))
     if len(reasons) < len(measured):
-        told += f" in {len(reasons)} of {len(measured)} repeats"
+        reason += f" in {len(reasons)} of {len(measured)} repeats"
     if _scales(evidence, record, head):
-        told += ", and so it is in exact arithmetic with its scales"
-    return told
+        reason += ", and so it is in exact arithmetic with its scales"
+    return reason
 
 
 def kept_apart(evidence: Evidence, record: Record, head: str) -> bool:
