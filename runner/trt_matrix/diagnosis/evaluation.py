@@ -242,9 +242,7 @@ class _Detected:
     def add(self, outputs: Mapping[str, Any], lasting: Mapping[int, int]) -> list[int]:
         """Returns which list of boxes these outputs give in each variant.
 
-        Args:
-            outputs: Tensor → its value in a state.
-            lasting: Id of an array that lives on → 0 where it is the float network's.
+        `lasting` is id of an array that lives on → 0 where it is the float network's.
         """
         return [self._of(self.named(outputs), lasting, variant) for variant in self.variants]
 

@@ -220,14 +220,19 @@ def named_table(wanted: str, known: Mapping[str, Table], source: str) -> tuple[T
 
 def _read_table(path: Path) -> Table:
     try:
-        if path.stat().st_size > reading.LIMIT_BYTES:
-            problem = f"larger than {reading.LIMIT_BYTES >> 20} MB: no table is"
-            raise ConfigError(str(path), [problem])
-        return reading.read(path.read_bytes()).table()
-    except OSError as error:
-        raise ConfigError(str(path), [error.strerror or "cannot be read"]) from error
+        return reading.read(content_of(path, reading.LIMIT_BYTES, "table")).table()
     except TableError as error:
         raise ConfigError(str(path), [str(error)]) from error
+
+
+def content_of(path: Path, most_bytes: int, what: str) -> bytes:
+    """Returns a file's content; raises ConfigError where it cannot be read, or is larger than any `what`."""
+    try:
+        if path.stat().st_size > most_bytes:
+            raise ConfigError(str(path), [f"larger than {most_bytes >> 20} MB: no {what} is"])
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), [error.strerror or "cannot be read"]) from error
 
 
 def _sums_of(store: Store, manifest: Manifest) -> SumsOf:

@@ -18,7 +18,7 @@ from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.records import digest
 from trt_matrix.diagnosis.diagnosing import diagnose
 from trt_matrix.diagnosis.from_matrix import of_matrix
-from trt_matrix.diagnosis.from_run import of_run
+from trt_matrix.diagnosis.from_run import content_of, of_run
 from trt_matrix.diagnosis.subject import DiagnosisWish, MeasuredQdq, Subject, Told
 from trt_matrix.diagnosis.told import Done
 from trt_matrix.errors import ConfigError, StoreError
@@ -73,12 +73,7 @@ def wish(
 
 def _profile(file: Path) -> Mapping[str, float]:
     try:
-        if file.stat().st_size > MOST_PROFILE_BYTES:
-            problem = f"larger than {MOST_PROFILE_BYTES >> 20} MB: no profile is"
-            raise ConfigError(str(file), [problem])
-        return read_profile(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(str(file), [error.strerror or "cannot be read"]) from error
+        return read_profile(content_of(file, MOST_PROFILE_BYTES, "profile"))
     except ProfileError as error:
         raise ConfigError(str(file), [str(error)]) from error
 
@@ -235,9 +230,8 @@ def _key(subject: Subject, wished: DiagnosisWish) -> Mapping[str, Any]:
 
 
 def _hashes(measured: MeasuredQdq) -> Mapping[str, str]:
-    return {
-        head: hashlib.sha256(sums.tobytes()).hexdigest() for head, sums in measured.sums.items()
-    }
+    sums = measured.sums
+    return {head: hashlib.sha256(sums[head].tobytes()).hexdigest() for head in sums}
 
 
 def _write(subject: Subject, found: Diagnosis) -> Path:

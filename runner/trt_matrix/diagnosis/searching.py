@@ -87,9 +87,8 @@ class Searching:
     @functools.cached_property
     def costs(self) -> Mapping[str, float]:
         """Layer in int8 → its share of what the network costs."""
-        return {
-            layer: share for layer, share in self.shares.items() if layer in self.found.state.layers
-        }
+        in_int8 = self.found.state.layers
+        return {layer: share for layer, share in self.shares.items() if layer in in_int8}
 
     @functools.cached_property
     def excluding(self) -> Exclude:

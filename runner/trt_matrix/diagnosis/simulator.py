@@ -99,31 +99,23 @@ class Simulator:
 
     def base(self, image: npt.NDArray[np.float32], state: State) -> Base:
         """Computes everything of one image, shape (1, …), which fills a batch where the network takes several."""
-        base = Base(state, {}, {})
-        self._walk(state, None, base.raw, base.values, image)
+        raw, values = self._walk(state, image=image)
         wanted = self.tensors.union(self.heads)
-        for name in base.raw.keys() - wanted:
-            del base.raw[name]
-        return base
+        return Base(state, {name: raw[name] for name in raw if name in wanted}, values)
 
     def outputs(self, state: State, base: Base) -> Mapping[str, npt.NDArray[np.float32]]:
         """Returns head's tensor → its value in `state`; only what differs from `base` is computed.
 
         An output that nothing changes is the very array of the base.
         """
-        raw: Values = {}
-        values: Values = {}
-        self._walk(state, base, raw, values, free=True)
+        raw, values = self._walk(state, base, free=True)
         return self._heads(state, {**base.raw, **raw}, {**base.values, **values}, base)
 
     def run(
         self, image: npt.NDArray[np.float32], state: State
     ) -> Mapping[str, npt.NDArray[np.float32]]:
         """Computes the heads alone, keeping no value longer than it is read."""
-        raw: Values = {}
-        values: Values = {}
-        self._walk(state, None, raw, values, image, free=True)
-        return self._heads(state, raw, values)
+        return self._heads(state, *self._walk(state, image=image, free=True))
 
     def heads_of(self, base: Base) -> Mapping[str, npt.NDArray[np.float32]]:
         """Returns head's tensor → its value in the base's own state."""
@@ -157,20 +149,16 @@ class Simulator:
     def _walk(
         self,
         state: State,
-        base: Base | None,
-        raw: Values,
-        values: Values,
+        base: Base | None = None,
         image: npt.NDArray[np.float32] | None = None,
         *,
         free: bool = False,
-    ) -> None:
-        """Computes what differs from `base`, all where there is none, into `raw` and `values`.
+    ) -> tuple[Values, Values]:
+        """Computes what differs from `base`, all where there is none: what segments give, and what is read of them.
 
         Args:
             state: What is quantised.
             base: The same image in another state.
-            raw: Takes what segments give.
-            values: Takes what is read of them.
             image: Where there is no base.
             free: Whether what nothing reads any more is given up; the heads stay.
 
@@ -181,6 +169,8 @@ class Simulator:
         if unknown:
             message = f"tensor {min(unknown)!r} is not among those that this simulator can quantise"
             raise DiagnosisError(message)
+        raw: Values = {}
+        values: Values = {}
         pairs = {pair.tensor: pair for pair in state.pairs}
         before = {pair.tensor: pair for pair in base.state.pairs} if base else {}
 
@@ -213,6 +203,7 @@ class Simulator:
                 for name in self._last[index]:
                     raw.pop(name, None)
                     values.pop(name, None)
+        return raw, values
 
     @staticmethod
     def _read(

@@ -74,10 +74,9 @@ def _head(head: HeadDiagnosis) -> list[str]:
         f"parts over whole {'unknown' if head.trust is None else f'{head.trust:.2f}'}"
         + (_TRUSTED if head.trust is not None and 2 / 3 <= head.trust <= 3 / 2 else _UNTRUSTED)
     )
-    if head.beyond_db is not None and head.beyond_db >= BEYOND_DB:
-        lines.append(
-            f"  something is wrong beside 8 bits: {head.beyond_db:.1f} dB beyond rounding alone"
-        )
+    beyond = head.beyond_db
+    if beyond is not None and beyond >= BEYOND_DB:
+        lines.append(f"  something is wrong beside 8 bits: {beyond:.1f} dB beyond rounding alone")
         for suspect in head.suspects[:4]:
             causes = suspect.causes or ((ONE_SCALE,) if suspect.kind == "weights" else ())
             why = f": {', '.join(causes)}" if causes else ""
@@ -86,17 +85,14 @@ def _head(head: HeadDiagnosis) -> list[str]:
                 f"    {suspect.kind} {suspect.name}{why}: on its own {suspect.avoidable_share:.0%} of the error as its "
                 f"parts add up; {suspect.gain_db:+.1f} dB with {suspect.group} in float{images}"
             )
-    elif head.beyond_db is not None:
-        lines.append(
-            f"  nothing is wrong beside 8 bits: {max(head.beyond_db, 0):.1f} dB beyond rounding alone"
-        )
+    elif beyond is not None:
+        told = f"{max(beyond, 0):.1f} dB beyond rounding alone"
+        lines.append(f"  nothing is wrong beside 8 bits: {told}")
     if head.parts:
         lines.append("  what one group in float gives back (simulated), most first:")
         lines += _rows(_part_rows(head.parts[:SHOWN_PARTS]))
-        if len(head.parts) > SHOWN_PARTS:
-            lines.append(
-                f"    and {count(len(head.parts) - SHOWN_PARTS, 'group')} more, in the file"
-            )
+        if (more := len(head.parts) - SHOWN_PARTS) > 0:
+            lines.append(f"    and {count(more, 'group')} more, in the file")
     return lines
 
 

@@ -69,17 +69,10 @@ def part(
     total: float,
     weights_share: float | None,
 ) -> GroupCost:
-    """Returns what a group costs a head.
+    """Returns what a group, whose layers are such a share of the network's `cost`, costs a head.
 
-    Args:
-        group: Of quantisers.
-        cost: Of its layers, as a share of the network's.
-        head: Which.
-        full: All in int8.
-        alone: This group alone in int8.
-        left_out: This group alone in float.
-        total: Sum of what every group costs this head alone, Σd²/Σr².
-        weights_share: Of its own error, what its weights make.
+    In `full` all is in int8, in `alone` this group, in `left_out` all but it. The total is the sum of what every
+    group costs this head alone, Σd²/Σr².
     """
     before, after = full.heads[head], left_out.heads[head]
     error = alone.heads[head].nmse

@@ -140,9 +140,7 @@ class FactorDifference:
 def factors(start: Start, placement: str | None = None) -> Factors:
     """Reads the factors from what was probed; what is unknown is absent, in old records more.
 
-    Args:
-        start: Of the cell.
-        placement: Of an int8 cell: the type of its activations decides which kernels run.
+    Of an int8 cell the placement counts: the type of its activations decides which kernels run.
     """
     placed = placed_of(placement or "")
     probe = start.probe

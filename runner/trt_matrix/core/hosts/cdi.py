@@ -38,9 +38,7 @@ class Cdi:
     def device(self, gpu: Gpu, gpus: Sequence[Gpu]) -> str | None:
         """Returns the CDI device that is this GPU and no other; None where no specification gives it.
 
-        Args:
-            gpu: Wanted.
-            gpus: All of its machine: where it is the only one, `all` is it too.
+        Where it is the only one of all `gpus` of its machine, `all` is it too.
         """
         if self.names is None:
             return PREFIX + gpu.uuid

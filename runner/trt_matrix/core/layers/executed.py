@@ -17,7 +17,7 @@ import onnx
 
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.network.operators import MACS
+from trt_matrix.core.network.operators import ADDS, INTEGER_POINTWISE, MACS, POOLS
 from trt_matrix.core.qdq.writer import weight_name
 from trt_matrix.core.records import IntegerShare
 from trt_matrix.core.shipped.quantisation import WEIGHTED, form_of
@@ -25,22 +25,7 @@ from trt_matrix.core.shipped.stripping import float_form, prepared
 
 _FLOAT_KERNELS = MACS | {"FusedConv", "FusedGemm", "FusedMatMul", "TransposeMatMul"}
 
-OTHERS = frozenset(
-    {
-        "Add",
-        "AveragePool",
-        "Clip",
-        "Concat",
-        "GlobalAveragePool",
-        "LeakyRelu",
-        "MaxPool",
-        "Mul",
-        "Relu",
-        "Resize",
-        "Sigmoid",
-        "Softmax",
-    }
-)
+OTHERS = ADDS | INTEGER_POINTWISE | POOLS | {"Concat", "MaxPool", "Resize", "Softmax"}
 """Further operators that an engine can run on integers and whose choice moves the result."""
 
 _SUFFIX = re.compile(r"_token_\d+$")

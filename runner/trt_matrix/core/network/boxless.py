@@ -11,8 +11,8 @@ from onnx import numpy_helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import constant_of
+from trt_matrix.core.network.operators import RESHAPING
 from trt_matrix.core.network.ordering import every_node
-from trt_matrix.core.network.plugin_names import is_plugin_name
 from trt_matrix.core.network.ranking_operators import RANKING
 from trt_matrix.core.network.shapes import inferred, shape_of
 
@@ -42,9 +42,7 @@ _OF_FIRST = frozenset(
 )  # fmt: skip
 """Of a vector they make another one; their other inputs are parameters."""
 _OF_ALL = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Max"})
-_CARRY = frozenset(
-    {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
-)
+_CARRY = RESHAPING | {"Cast", "Dropout"}
 _KEEP_AXES = frozenset(
     {
         "Add", "Cast", "Clip", "Concat", "Div", "Dropout", "Elu", "Erf", "Gelu", "HardSwish", "Identity",
@@ -60,10 +58,7 @@ def boxless(
 ) -> str | None:
     """Returns why no output can hold boxes, to be read after "makes no boxes, since"; None where one may.
 
-    Args:
-        model: The network, with its batch pinned.
-        shapes: Output → shape for one image.
-        image: Height and width of the input.
+    `shapes` is output → shape for one image, `image` the height and width of the input.
     """
     if not shapes or any(_of_boxes(node) for node in every_node(model.graph)):
         return None
@@ -84,7 +79,7 @@ def boxless(
 def _of_boxes(node: onnx.NodeProto) -> bool:
     """Whether it is of boxes, or nobody knows what it does."""
     foreign = node.domain not in graph.STANDARD_DOMAINS
-    return foreign or node.op_type in OF_BOXES or is_plugin_name(node.op_type)
+    return foreign or node.op_type in OF_BOXES or graph.is_plugin_name(node.op_type)
 
 
 def _parts_of_boxes(sizes: Sequence[Sequence[int]]) -> bool:

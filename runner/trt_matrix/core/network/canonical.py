@@ -43,9 +43,8 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def opset(model: onnx.ModelProto) -> int:
     """Returns the version of the standard operators that `model` uses."""
-    return next(
-        (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1
-    )
+    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return next(versions, 1)
 
 
 def _without_initialiser_inputs(model: onnx.ModelProto) -> onnx.ModelProto:

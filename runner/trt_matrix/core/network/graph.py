@@ -1,5 +1,6 @@
 """A network as a graph: what it takes and gives, what depends on what; pure functions of an `onnx.ModelProto`."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,16 @@ from onnx import TensorProto, helper
 from trt_matrix.core.network.ordering import inner_graphs, reads
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training"})
+
+RANKING_PLUGINS = re.compile(
+    r"nms|non_?max_?suppression|top_?k|detection_?(output|layer)|generate_?detection|proposal", re.I
+)
+"""Names of plugins that rank: EfficientNMS_TRT, BatchedNMS_TRT, BatchedNMSDynamic_TRT, NMS_TRT,
+RotatedNMS_TRT, TRTBatchedNMS, DetectionLayer_TRT, ProposalLayer_TRT and their like (NVIDIA/TensorRT,
+plugin/; mmdeploy)."""
+
+_TENSORRT = re.compile(r"\w+_TRT")
+"""How NVIDIA calls the plugins that come with TensorRT (NVIDIA/TensorRT, plugin/)."""
 
 Dim = int | str | None
 """A static size, a symbol, or None where nothing is stated."""
@@ -151,6 +162,11 @@ def custom_operators(model: onnx.ModelProto) -> tuple[CustomOperator, ...]:
         for node in model.graph.node
         if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in defined
     )
+
+
+def is_plugin_name(operator: str) -> bool:
+    """Whether an operator that ONNX does not define is a plugin of TensorRT by its name."""
+    return bool(_TENSORRT.fullmatch(operator) or RANKING_PLUGINS.search(operator))
 
 
 def replace_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:

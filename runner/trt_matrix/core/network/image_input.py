@@ -1,5 +1,6 @@
 """What a network wants to be fed: one image of a fixed size, channels first or last, or one sample of another kind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -72,11 +73,7 @@ def sample_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput | SampleI
         raise graph.GraphError(message)
     if len(sizes) != IMAGE_RANK or min(sizes[1], sizes[3]) > MOST_CHANNELS:
         return SampleInput(name=info.name, shape=tuple(sizes[1:]))
-    last = sizes[1] > MOST_CHANNELS
-    channels, height, width = (sizes[3], *sizes[1:3]) if last else sizes[1:]
-    return ImageInput(
-        name=info.name, channels=channels, height=height, width=width, channels_last=last
-    )
+    return image_of(info.name, sizes[1:], last=sizes[1] > MOST_CHANNELS)
 
 
 def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
@@ -94,17 +91,20 @@ def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
             f"{batch}, or {ARRAYS}"
         )
         raise graph.GraphError(message)
-    last = sizes[1] not in CHANNELS and sizes[3] in CHANNELS
-    channels, height, width = (sizes[3], *sizes[1:3]) if last else sizes[1:]
-    if channels not in CHANNELS:
+    image = image_of(info.name, sizes[1:], last=sizes[1] not in CHANNELS and sizes[3] in CHANNELS)
+    if image.channels not in CHANNELS:
         message = (
             f"input {info.name!r} has shape {shape_text(info)}: 1, 3 or 4 channels are expected of images, "
             f"right behind the batch or last; {ARRAYS}"
         )
         raise graph.GraphError(message)
-    return ImageInput(
-        name=info.name, channels=channels, height=height, width=width, channels_last=last
-    )
+    return image
+
+
+def image_of(name: str, sample: Sequence[int], *, last: bool) -> ImageInput:
+    """Returns the input that takes images of this shape, without a batch, whose channels come first or last."""
+    channels, height, width = (sample[2], *sample[:2]) if last else sample
+    return ImageInput(name=name, channels=channels, height=height, width=width, channels_last=last)
 
 
 def batch_of(model: onnx.ModelProto) -> int:

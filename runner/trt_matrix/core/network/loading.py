@@ -8,9 +8,8 @@ import google.protobuf.message
 import onnx
 from onnx import TensorProto, helper
 
-from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.graph import GraphError, is_plugin_name
 from trt_matrix.core.network.ordering import CircleError, order
-from trt_matrix.core.network.plugin_names import is_plugin_name
 
 _PLUGINS = "runner.plugins"
 """Domain of plugins while a network is checked."""

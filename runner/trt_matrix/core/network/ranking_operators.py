@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 
-from trt_matrix.core.network import plugin_names
-from trt_matrix.core.network.graph import STANDARD_DOMAINS, TensorInfo, attribute
+from trt_matrix.core.network.graph import RANKING_PLUGINS, STANDARD_DOMAINS, TensorInfo, attribute
 from trt_matrix.core.network.shapes import shape_of
 
 RANKING = frozenset({"TopK", "NonMaxSuppression", "Unique"})
@@ -70,7 +69,7 @@ def ranks(node: onnx.NodeProto) -> bool:
     """Whether rows come out of `node` in an order, or a choice, that values decide."""
     if is_standard(node):
         return node.op_type in RANKING | FINDING
-    return plugin_names.RANKING.search(node.op_type) is not None
+    return RANKING_PLUGINS.search(node.op_type) is not None
 
 
 def only_first(node: onnx.NodeProto, constant: Constants) -> bool:

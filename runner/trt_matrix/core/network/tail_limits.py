@@ -12,9 +12,8 @@ import onnx
 from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.cutting import types_of
-from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.graph import GraphError, is_plugin_name
 from trt_matrix.core.network.ordering import every_node, inner_graphs, reads
-from trt_matrix.core.network.plugin_names import is_plugin_name
 from trt_matrix.core.network.ranked import rankings
 from trt_matrix.core.network.ranking_operators import COUNTING, is_standard, ranks
 

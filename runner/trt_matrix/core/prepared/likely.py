@@ -28,9 +28,8 @@ class Likely:
 def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None = None) -> Likely:
     """Returns what the inputs of a network are likely fed.
 
-    Args:
-        model: Its weights may be missing.
-        brought: Array that the user's samples hold → its shape. Where they are all of its inputs, each is fed its own.
+    Weights may be missing. `brought` is array of the user's samples → its shape: where they are all of the
+    inputs, each is fed its own.
 
     Raises:
         PreparationError: it cannot be fed whatever is proposed; tells what the first proposal lacks.

@@ -6,7 +6,7 @@ that every engine runs the same network and only float32 travels.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trt_matrix.core.network.canonical import opset
 from trt_matrix.core.network.graph import TensorInfo, free_name, keep
-from trt_matrix.core.network.image_input import MOST_CHANNELS, ImageInput, SampleInput
+from trt_matrix.core.network.image_input import MOST_CHANNELS, ImageInput, SampleInput, image_of
 from trt_matrix.core.network.ordering import reads
 
 NAME = "samples"
@@ -88,19 +88,9 @@ def packed_input(name: str, parts: Sequence[InputPart]) -> ImageInput | SampleIn
     """Returns what a network takes whose inputs were packed: with an image where one of them may be one."""
     elements = (sum(part.elements for part in parts),)
     maps = [part.shape for part in parts if part.batched and len(part.shape) == _IMAGE_RANK]
-    for sizes in maps[: len(maps) == 1]:
-        if min(sizes[0], sizes[2]) > MOST_CHANNELS:
-            continue
-        last = sizes[0] > MOST_CHANNELS
-        channels, height, width = (sizes[2], *sizes[:2]) if last else sizes
-        return ImageInput(
-            name=name,
-            channels=channels,
-            height=height,
-            width=width,
-            channels_last=last,
-            fed=elements,
-        )
+    if len(maps) == 1 and min(maps[0][0], maps[0][2]) <= MOST_CHANNELS:
+        image = image_of(name, maps[0], last=maps[0][0] > MOST_CHANNELS)
+        return replace(image, fed=elements)
     return SampleInput(name=name, shape=elements)
 
 

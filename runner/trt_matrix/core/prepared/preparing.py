@@ -73,9 +73,7 @@ class PreparationError(GraphError):
 def prepare(model: onnx.ModelProto, wishes: InputWishes) -> Prepared:
     """Returns the network with one float32 input of a fixed shape.
 
-    Args:
-        model: Without functions; it is not changed.
-        wishes: What the user says of its inputs; names that it has not are passed over.
+    The model has no functions; names that it has not are passed over.
 
     Raises:
         PreparationError: an input that nobody says anything of, or what is said does not fit.

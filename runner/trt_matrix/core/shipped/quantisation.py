@@ -20,33 +20,14 @@ DOMAINS = graph.STANDARD_DOMAINS | {MICROSOFT}
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
-DYNAMIC = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeLinear",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulInteger16",
-        "MatMulIntegerToFloat",
-    }
-)
+_DYNAMIC_MACS = {"ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
+DYNAMIC = _DYNAMIC_MACS | {"DynamicQuantizeLSTM", "DynamicQuantizeLinear", "MatMulInteger16"}
 OPERATORS = frozenset({"QAttention", "QEmbedLayerNormalization", "QGemm", "QMoE", "QOrderedMatMul"})
 """Beside all that begin with `QLinear`."""
 WEIGHT_ONLY = frozenset({"MatMulBnb4", "MatMulFpQ4", "MatMulNBits"})
 """Integer weights, made float before the multiplication."""
 
-WEIGHTED = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "QGemm",
-        "QLinearConv",
-        "QLinearMatMul",
-    }
-)
+WEIGHTED = _DYNAMIC_MACS | {"QGemm", "QLinearConv", "QLinearMatMul"}
 """Multiply and accumulate on integers."""
 
 CARRY_WEIGHTS = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})

@@ -48,8 +48,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     """Returns the float network of a quantised one; nodes that stay keep their names.
 
-    Args:
-        model: The network without functions, weights included; it is not changed.
+    The network has its weights, and no functions.
 
     Raises:
         StripError: it has a form of quantisation that has no float network here; says where and why.

@@ -81,11 +81,7 @@ def compared_with_rule(
 ) -> RuleComparison | None:
     """Returns how a calibrator's table differs from its rule's; None where too little of it is known by name.
 
-    Args:
-        calibrator: A key of `RULES`.
-        ranges: Of the table that it made.
-        rule: Of the rule, for the same images.
-        heads_of: Tensor → the heads that depend on it.
+    `calibrator` is a key of `RULES`, `rule` are its ranges for the same images.
     """
     ratios = {name: amax / rule[name] for name, amax in ranges.items() if name in rule}
     if not ratios or len(ratios) < LEAST_KNOWN * len(ranges):

@@ -304,10 +304,8 @@ def _small_factor(fits: Sequence[_Fit], *, scales: bool) -> Mistake | None:
         and best.spread <= NARROW
         and abs(math.log(best.median)) >= NOTABLE
     ):
-        used = (
-            "it is used" if best.plausible else "it fits other ranges of the reference, and is used"
-        )
-        text = f"{_ratio(best, scales=scales)}: other images, or another preprocessing; {used}"
+        text = f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it "
+        text += "is used" if best.plausible else "fits other ranges of the reference, and is used"
         return Mistake(text, sure=False, kind=MistakeKind.FACTOR)
     return None
 

@@ -26,10 +26,7 @@ def other_names(
     Those of the network's nodes as they stand; then of its canonical form, where a convolution gives out what the
     batch normalisation behind it did; then of its variants, by nodes of the same name and operator.
 
-    Args:
-        model: The network as it came.
-        variants: The same function in other forms.
-        ours: Tensors that need a range.
+    Variants are the same function in other forms; `ours` are the tensors that need a range.
 
     Raises:
         graph.GraphError: see `canonical`.

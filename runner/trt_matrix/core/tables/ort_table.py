@@ -46,10 +46,7 @@ def from_text(text: str) -> dict[str, float]:
 
 
 def from_json(content: Any) -> dict[str, float]:
-    """Returns tensor → largest magnitude.
-
-    Args:
-        content: What the JSON holds: tensor → range, perhaps inside {"CLS": "TensorsData", "data": …}.
+    """Returns tensor → largest magnitude, of what JSON holds: tensor → range, perhaps in {"CLS": "TensorsData", "data": …}.
 
     Raises:
         TableError: it is none, or one tensor's range is of no known form; names the tensor.

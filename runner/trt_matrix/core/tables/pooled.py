@@ -20,11 +20,9 @@ T = TypeVar("T")
 
 
 def max_pools(model: onnx.ModelProto, tensors: Collection[str]) -> dict[str, str]:
-    """Returns output of a MaxPool → the tensor whose range it has.
+    """Returns output of a MaxPool → the tensor whose range it has, of those that are calibrated.
 
-    Args:
-        model: In canonical form; its nodes in topological order, as ONNX has them.
-        tensors: Those that are calibrated; of others nothing is said.
+    The model is in canonical form, its nodes in topological order.
     """
     sources: dict[str, str] = {}
     for node in model.graph.node:

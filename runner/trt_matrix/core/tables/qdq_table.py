@@ -42,9 +42,8 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
 
     What a table cannot hold stands in `unusable` with the reason. Every value is 127 · scale exactly.
 
-    Args:
-        model: Of any form: pairs of QuantizeLinear and DequantizeLinear, or operators on integers. It is not
-            changed; its weights are not looked at.
+    The network is of any form: pairs of QuantizeLinear and DequantizeLinear, or operators on integers. Its
+    weights are not looked at.
 
     Raises:
         TableError: it is a float network, quantises no activation, or has no scale that a table can hold.
