@@ -18,7 +18,7 @@ from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.diagnosis.diagnosing import diagnose
 from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
-from trt_matrix.diagnosis.told import Done
+from trt_matrix.diagnosis.summary import Done
 from trt_matrix.store.results import Store
 
 IMAGES = 5

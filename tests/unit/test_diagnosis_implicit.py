@@ -32,7 +32,7 @@ from trt_matrix.diagnosis.from_run import builds_of
 from trt_matrix.diagnosis.implicit import engine_loss
 from trt_matrix.diagnosis.simulator import Simulator
 from trt_matrix.diagnosis.subject import Builds, ImplicitBuild, Subject
-from trt_matrix.diagnosis.told import engine_loss_lines
+from trt_matrix.diagnosis.summary import engine_loss_lines
 from trt_matrix.store.results import Store
 
 RESIZINGS = ("neck16/upsample/Resize", "neck8/upsample/Resize")

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.quantisers import activation, weights
 from trt_matrix.core.diagnosis.tensors import (
     ROUNDING,
@@ -20,6 +19,7 @@ from trt_matrix.core.diagnosis.tensors import (
     unlike,
     weights_theory,
 )
+from trt_matrix.core.diagnosis.tool_settings import elsewhere
 
 
 def theory(**changes: object) -> TensorTheory:
@@ -47,7 +47,7 @@ def test_weights_with_one_channel_300_times_the_others_are_told() -> None:
     assert tensor_theory.unlike_channels == pytest.approx(15 / 16)
     largest = np.abs(weight).reshape(16, -1).max(axis=1)[:, None, None, None] / 127
     each = (np.rint(weight / largest) * largest).astype("f4")
-    assert weights_theory("conv", [(weight, each)], axis=0).causes == ()
+    assert weights_theory("conv", weight, each, axis=0).causes == ()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from random_networks import networks_of, scales_of
 from small_networks import Builder
 
-from trt_matrix.core.migration.calling import likely
 from trt_matrix.core.migration.completing import completed
+from trt_matrix.core.migration.tensor_names import likely
 from trt_matrix.core.migration.to_cache import to_cache
 from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
 from trt_matrix.core.migration.tracing import TensorFate

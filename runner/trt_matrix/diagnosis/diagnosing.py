@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 
 from trt_matrix.core.boxes.evidence import UNKNOWN
-from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.errors import Goal, StateErrors, decibel, failing, goals_of, harmless
 from trt_matrix.core.diagnosis.groups import fused_behind, groups
 from trt_matrix.core.diagnosis.latencies import (
@@ -26,7 +25,7 @@ from trt_matrix.core.diagnosis.record import (
     MixRecord,
     SetRecord,
 )
-from trt_matrix.core.diagnosis.telling import (
+from trt_matrix.core.diagnosis.recording import (
     group_of,
     numbers,
     ordered,
@@ -36,6 +35,7 @@ from trt_matrix.core.diagnosis.telling import (
     tensor_records,
 )
 from trt_matrix.core.diagnosis.tensors import TensorTheory, best_of_known, expected
+from trt_matrix.core.diagnosis.tool_settings import elsewhere
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.shapes import macs
 from trt_matrix.core.qdq.explicit import place

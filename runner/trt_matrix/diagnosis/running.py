@@ -20,7 +20,7 @@ from trt_matrix.diagnosis.diagnosing import diagnose
 from trt_matrix.diagnosis.from_matrix import of_matrix
 from trt_matrix.diagnosis.from_run import content_of, of_run
 from trt_matrix.diagnosis.subject import DiagnosisWish, MeasuredQdq, Subject, Told
-from trt_matrix.diagnosis.told import Done
+from trt_matrix.diagnosis.summary import Done
 from trt_matrix.errors import ConfigError, StoreError
 from trt_matrix.execution.progress import Progress
 from trt_matrix.judging.run_files import DIAGNOSIS

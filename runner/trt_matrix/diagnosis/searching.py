@@ -15,8 +15,8 @@ from trt_matrix.core.diagnosis.quantisers import (
     weights,
 )
 from trt_matrix.core.diagnosis.record import SearchRecord, SetRecord
+from trt_matrix.core.diagnosis.recording import goal_record, set_record, tried_record
 from trt_matrix.core.diagnosis.search import FloatLayers, Search, TriedLayers, front
-from trt_matrix.core.diagnosis.telling import goal_record, set_record, tried_record
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.words import count, listed
 from trt_matrix.diagnosis.evaluation import Evaluation

@@ -15,7 +15,7 @@ from trt_matrix.core.layers.precisions import Ran
 from trt_matrix.core.manifest import EvaluationImage, Gate, HeadGate, Ranked, RecordedDecode
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.network.ranked_told import advice, ranked_by
+from trt_matrix.core.network.ranked_sentences import advice, ranked_by
 from trt_matrix.core.qdq.options import PlacementOptions
 from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Table

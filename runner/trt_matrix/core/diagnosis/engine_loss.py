@@ -17,8 +17,8 @@ from trt_matrix.core.diagnosis.carried import (
     ResizingRanges,
     sound_with_equal_ranges,
 )
-from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.record import EngineLoss, ImplicitBuilds, Resizing
+from trt_matrix.core.diagnosis.tool_settings import elsewhere
 from trt_matrix.core.layers.choices import Choice
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.precisions import Ran

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.migration.calling import called_as
 from trt_matrix.core.migration.completing import completed, source_of, with_derived
+from trt_matrix.core.migration.tensor_names import called_as
 from trt_matrix.core.migration.to_qdq import AddedScale
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import tensors

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.migration.calling import called_as, likely
 from trt_matrix.core.migration.completing import DerivedRange, completed, source_of, with_derived
+from trt_matrix.core.migration.tensor_names import called_as, likely
 from trt_matrix.core.migration.tracing import TensorFate, Traced, traced
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical

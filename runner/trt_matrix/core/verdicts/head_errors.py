@@ -8,13 +8,12 @@ from trt_matrix.core.cells import Status, TableSource
 from trt_matrix.core.evidence import Evidence, good
 from trt_matrix.core.layers.precisions import held_layers
 from trt_matrix.core.manifest import HeadGate
-from trt_matrix.core.network.ranked_told import why_not_compared
+from trt_matrix.core.network.ranked_sentences import why_not_compared
 from trt_matrix.core.records import Measurement, Record
 from trt_matrix.core.tables.coverage import enough
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.decisions import told_by_cell, verdicts
-from trt_matrix.core.verdicts.sample import Sample
-from trt_matrix.core.verdicts.seen import (
+from trt_matrix.core.verdicts.plain_findings import (
     broken,
     fixed,
     kept_apart,
@@ -23,6 +22,7 @@ from trt_matrix.core.verdicts.seen import (
     own_nonfinite,
     reference_problem,
 )
+from trt_matrix.core.verdicts.sample import Sample
 from trt_matrix.core.verdicts.verdict import FAULTS, Kind, Verdict
 from trt_matrix.core.words import listed
 
