@@ -38,6 +38,8 @@ EXPLORED = (1, 2, 3, 4, 6, 8, 12)
 
 @dataclass(kw_only=True)
 class Searching:
+    """The search of one diagnosis: its goals, its costs and its images."""
+
     subject: Subject
     found: Quantised
     known: Sensitivity

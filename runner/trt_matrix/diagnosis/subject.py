@@ -69,6 +69,8 @@ class Builds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
+    """A network that is diagnosed, with all that is known of it."""
+
     name: str
     model: onnx.ModelProto
     """In canonical form."""

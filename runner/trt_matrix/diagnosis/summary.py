@@ -29,6 +29,8 @@ ONE_SCALE = "one scale for all of its channels"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
+    """A diagnosis that was made and written."""
+
     diagnosis: Diagnosis
     file: Path
     network: Path | None
@@ -241,6 +243,7 @@ def _elsewhere(tool_settings: ToolSettings, *, explicit: bool = True) -> list[st
 
 
 def engine_loss_lines(loss: EngineLoss) -> list[str]:
+    """Returns what is told of what implicit builds lose."""
     lines = [f"implicit int8: {loss.sentence}"]
     if loss.resizings:
         header = ["resizing", "input's range", "output's", "values times"]

@@ -19,6 +19,8 @@ WORST_SHARE = 0.25
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadErrors:
+    """What one head loses in one state."""
+
     error: Metrics
     """Over all images."""
     worst: Metrics
@@ -38,6 +40,8 @@ class HeadErrors:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StateErrors:
+    """What every head, and the whole network, loses in one state."""
+
     heads: Mapping[str, HeadErrors]
     whole: BoxErrors | None = None
 

@@ -170,6 +170,7 @@ def _certain_share(suspect: Suspect) -> float:
 def tensor_records(
     theory: Mapping[Quantiser, TensorTheory], group_of: Mapping[Quantiser, str]
 ) -> tuple[TensorDiagnosis, ...]:
+    """Returns the record of every quantised activation and of every layer's weights."""
     return tuple(
         TensorDiagnosis(
             kind="weights" if tensor.weights else "activation",

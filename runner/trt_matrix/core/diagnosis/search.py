@@ -94,6 +94,8 @@ def _excess(tried: TriedLayers) -> float:
 
 @dataclass(kw_only=True, slots=True)
 class Search:
+    """Looks for the cheapest set of layers in float that keeps every limit."""
+
     costs: Mapping[str, float]
     """Layer that can be left in float → its share of the network's cost."""
     freed: FloatLayers
@@ -106,6 +108,7 @@ class Search:
     tried: dict[frozenset[str], TriedLayers] = field(default_factory=dict)
 
     def run(self) -> SearchResult:
+        """Follows both orders, and leaves out what need not be in float."""
         start = self.look(frozenset())
         if start.holds:
             return SearchResult(tried=(start,), chosen=start, minimal=True)
@@ -137,6 +140,7 @@ class Search:
         return self.tried[layers]
 
     def cost(self, layers: Collection[str]) -> float:
+        """Returns the share of the network's cost, 0 to 1, of these layers."""
         return math.fsum(self.costs[layer] for layer in sorted(layers))
 
     def affordable(self, layers: Collection[str]) -> bool:

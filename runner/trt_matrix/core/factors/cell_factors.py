@@ -241,6 +241,7 @@ def _version(mapped: Iterable[Library], pattern: re.Pattern[str]) -> str | None:
 
 
 def libraries(start: Start) -> list[Library]:
+    """Returns the shared libraries that the process had mapped."""
     listed = _mapping(start.probe.get("mapped")).get("libraries")
     return [
         Library(

@@ -121,6 +121,7 @@ def version(text: str) -> Version:
 
 
 def capability(text: str) -> Capability:
+    """Reads `8.6` as (8, 6)."""
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)
 

@@ -26,6 +26,8 @@ SqnrOf = Callable[[str, StoredObject], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Build:
+    """One build of a cell, as one head sees it."""
+
     cell: str
     ran: Ran
     sqnr_db: float

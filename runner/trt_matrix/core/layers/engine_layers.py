@@ -20,6 +20,8 @@ INT8 = "int8"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineLayer:
+    """A layer of TensorRT's engine."""
+
     tensors: tuple[str, ...]
     """What its parts give out in the network, before fusion."""
     precision: str | None

@@ -128,6 +128,7 @@ def constants_to_initialisers(model: onnx.ModelProto) -> None:
 
 
 def constant_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """Returns the tensor that a Constant node gives out; None for any other node."""
     if node.op_type != "Constant" or node.domain:
         return None
     dtypes = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}

@@ -32,6 +32,8 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorInfo:
+    """What a network states of one of its tensors."""
+
     name: str
     dtype: str
     """As numpy names it: `float32`, `uint8`; `unknown` where the model does not say."""

@@ -20,6 +20,8 @@ IMAGE_RANK = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInput:
+    """What takes images, or samples of an image's shape."""
+
     name: str
     channels: int
     """1, 3 or 4 of images; more where samples are arrays."""

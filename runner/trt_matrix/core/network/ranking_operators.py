@@ -62,6 +62,7 @@ MIXED = -1
 
 
 def is_standard(node: onnx.NodeProto) -> bool:
+    """Whether ONNX itself defines the operator."""
     return node.domain in STANDARD_DOMAINS and onnx.defs.has(node.op_type, node.domain)
 
 

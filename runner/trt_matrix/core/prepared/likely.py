@@ -17,6 +17,8 @@ from trt_matrix.core.prepared.proposing import image_among, proposed, sizes_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Likely:
+    """What `init` writes for a network, and what that makes of it."""
+
     wishes: InputWishes
     """What to write into matrix.yaml; `size` only where the file leaves height or width open."""
     prepared: Prepared

@@ -47,6 +47,8 @@ class InputWishes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
+    """A network that jobs can feed."""
+
     model: onnx.ModelProto
     """With one float32 input of a fixed shape; the very network that was given where it had one."""
     told: Sequence[str] = ()

@@ -46,6 +46,8 @@ class QdqError(graph.GraphError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
+    """A network with Q/DQ, and what became of its tensors and layers."""
+
     model: onnx.ModelProto
     quantised: Mapping[str, float]
     """Activation → its scale."""

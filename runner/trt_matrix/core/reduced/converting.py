@@ -27,6 +27,8 @@ BFLOAT16_OPSET = 22
 
 @dataclass(frozen=True, slots=True)
 class Converted:
+    """A network of which some nodes compute in a format below float32."""
+
     model: onnx.ModelProto
     reduced: int
     """Nodes that compute in the format."""

@@ -43,6 +43,7 @@ class Writer:
         """Tensor that is made in the format → what it is called in float32."""
 
     def write(self) -> onnx.ModelProto:
+        """Returns the network with its chosen nodes in the format."""
         for node in list(self.result.graph.node):
             self._node(node)
         graph.replace_nodes(self.result, self.nodes)

@@ -77,6 +77,7 @@ class Stripper:
     # What handlers use
 
     def refuse(self, node: onnx.NodeProto, why: str) -> StripError:
+        """Returns the error that a node cannot be taken into the float network."""
         return StripError(f"{node.op_type} {node.name!r}: {why}")
 
     def value(self, name: str) -> Array | None:
@@ -150,6 +151,7 @@ class Stripper:
         return f"{output}/linear" if scale.floor_is_zero else output
 
     def after_output(self, node: onnx.NodeProto, written: str, scale: Scale) -> None:
+        """Puts a clamp behind a float operator that wrote elsewhere, and keeps the range of its output."""
         output = node.output[0]
         if written != output:
             if written in self._positive and not scale.ends_at_six:

@@ -31,6 +31,8 @@ class TensorRatio:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableContrast:
+    """Two tables against each other."""
+
     a: ReadTable
     """With B's names, where `renamed` says how."""
     b: ReadTable

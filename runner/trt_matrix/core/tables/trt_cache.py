@@ -44,6 +44,8 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cache:
+    """What a calibration cache says."""
+
     header: Header | None
     """None in files older than the header, and of other exporters."""
     scales: Mapping[str, float]

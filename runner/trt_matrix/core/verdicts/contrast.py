@@ -53,14 +53,18 @@ class ContrastView:
     """The same with the noise of all cells of the pass."""
 
     def p(self, least: float) -> float:
+        """Returns the chance of as much where the truth is `least`, ln."""
         return one_sided(self.log - least, self.images, *self.builds)
 
     def half(self, level: float = 0.025) -> float:
+        """Returns half of the interval of D, ln, that reaches beyond it with chance `level` on each side."""
         return half_width(self.images, *self.builds, level=level)
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
+    """What one side costs more than the other, in both views."""
+
     one: ContrastSide
     other: ContrastSide
     sqnr: ContrastView
