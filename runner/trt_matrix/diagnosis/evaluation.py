@@ -5,8 +5,8 @@ it shares with it and computes the rest. Memory holds the values of one image a 
 image is its sums and its boxes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,8 @@ BOX = np.dtype(
 FEW = 3
 """Up to so many states of one image are computed one by one: two bases would cost more than they save."""
 
-NOTHING = Boxes(
-    np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
-)
+_NO_INDEX = np.zeros(0, np.intp)
+NOTHING = Boxes(np.zeros((0, 4)), np.zeros(0, np.float32), _NO_INDEX, _NO_INDEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +194,9 @@ class Evaluation:
         }
         rows: dict[tuple[str, int], npt.NDArray[np.void]] = {}
         sums = np.zeros((len(states), len(self.heads)), SUMS)
-        detected = _Detected(self.boxes, index, self._named, reference) if self.boxes else None
-        lists = np.zeros((boxed, len(detected.variants) if detected else 0), np.int64)
+        exact, variants = self._named(reference.outputs), self.boxes.variants if self.boxes else ()
+        detected = _Detected(self.boxes, index, exact, reference.boxes) if self.boxes else None
+        lists = np.zeros((boxed, len(variants)), np.int64)
         for place, state in enumerate(states):
             if bases:
                 nearer = min(bases, key=lambda base: state.distance(base.state))
@@ -213,38 +213,33 @@ class Evaluation:
                         rows[known] = row
                 sums[place, number] = row
             if detected and place < boxed:
-                lists[place] = detected.add(outputs, lasting)
+                lists[place] = detected.add(self._named(outputs), lasting)
         return {"sums": sums, "lists": lists, **(detected.arrays() if detected else NO_BOXES)}
 
     def _named(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         return {head: outputs[tensor] for head, tensor in self.subject.heads}
 
 
+@dataclass(slots=True)
 class _Detected:
     """The boxes of one image in several states; equal outputs are decoded once."""
 
-    def __init__(
-        self,
-        boxes: ImageBoxes,
-        index: int,
-        named: Callable[[Mapping[str, Any]], dict[str, Any]],
-        reference: Reference,
-    ) -> None:
-        self.how = boxes
-        self.index = index
-        self.named = named
-        self.reference = named(reference.outputs)
-        self.floats = reference.boxes
-        self.variants = boxes.variants
-        self.found: list[Boxes] = []
-        self.known: dict[tuple[int, ...], int] = {}
+    how: ImageBoxes
+    index: int
+    reference: Mapping[str, Any]
+    """Head → the float network's output."""
+    floats: Boxes
+    """The float network's."""
+    found: list[Boxes] = field(default_factory=list)
+    known: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """Ids of outputs that live on → which of those that were found."""
 
     def add(self, outputs: Mapping[str, Any], lasting: Mapping[int, int]) -> list[int]:
-        """Returns which list of boxes these outputs give in each variant.
+        """Returns which list of boxes these outputs, by heads, give in each variant.
 
         `lasting` is id of an array that lives on → 0 where it is the float network's.
         """
-        return [self._of(self.named(outputs), lasting, variant) for variant in self.variants]
+        return [self._of(outputs, lasting, variant) for variant in self.how.variants]
 
     def _of(
         self, outputs: Mapping[str, Any], lasting: Mapping[int, int], variant: tuple[str, ...]

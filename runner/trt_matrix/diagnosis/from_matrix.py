@@ -110,9 +110,8 @@ def _tables(
     """Returns what it is called → table, made of the calibration images in this process, and kept."""
     network = experiment.network
     settings = experiment.wants(data_of(experiment.checked, store)).settings
-    algorithms = [
-        {"name": name, "options": dict(options)} for name, options in settings.algorithms.items()
-    ]
+    options = settings.algorithms
+    algorithms = [{"name": name, "options": dict(options[name])} for name in options]
 
     def make(target: Path) -> None:
         engine = Engine({"graph_optimization": "disabled"})

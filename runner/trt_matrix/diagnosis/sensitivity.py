@@ -62,10 +62,8 @@ class Sensitivity:
             alone = goal.loss(self.alone[group.name])
             back = goal.loss(self.full) - goal.loss(self.left_out[group.name])
             gain = max(0.0, (max(0.0, alone) + max(0.0, back)) / 2)
-            errors = [
-                sum(head.nmse for head in self.of_units[unit.parts].heads.values())
-                for unit in units
-            ]
+            of_heads = [self.of_units[unit.parts].heads.values() for unit in units]
+            errors = [sum(head.nmse for head in heads) for heads in of_heads]
             total = sum(errors)
             for unit, error in zip(units, errors, strict=True):
                 result[unit.parts[0]] = gain * (error / total if total > 0 else 1 / len(units))

@@ -206,9 +206,8 @@ def _activations(
 
 def _best(histograms: Sequence[Histogram]) -> list[float]:
     """Returns each one's mean square error by the one symmetric range that is best for all."""
-    ranges = [
-        float(threshold_of(histogram, "mse", {})) for histogram in histograms if histogram.amax > 0
-    ]
+    used = [histogram for histogram in histograms if histogram.amax > 0]
+    ranges = [float(threshold_of(histogram, "mse", {})) for histogram in used]
     if not ranges:
         return [0.0] * len(histograms)
     errors = np.stack([_errors(histogram, np.array(ranges)) for histogram in histograms])

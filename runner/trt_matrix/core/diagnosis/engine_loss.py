@@ -63,11 +63,8 @@ def given_on(
 ) -> EngineLoss:
     """Returns a loss that integers given on explain.
 
-    Args:
-        ways: All builds.
-        held: The resizings that have to be held.
-        held_db: Head → the least that it then keeps with any table whose builds lost, simulated.
-        images: How many all errors are over.
+    `held_db` is head → the least that it keeps, with the resizings `held` and any table whose builds lost,
+    simulated.
     """
     unlike: dict[str, ResizingRanges] = {}
     for way in ways:

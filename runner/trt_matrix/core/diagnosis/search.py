@@ -66,6 +66,12 @@ class TriedLayers:
     def holds(self) -> bool:
         return not self.failing
 
+    @property
+    def excess(self) -> float:
+        """How many times each broken limit's loss is what is allowed, summed."""
+        losses = ((goal.loss(self.errors), max(goal.allowed, 1e-12)) for goal in self.failing)
+        return math.fsum(min(1e9, loss / allowed) for loss, allowed in losses)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
@@ -83,13 +89,7 @@ class SearchResult:
     @property
     def best(self) -> TriedLayers:
         """Returns the set that comes nearest to keeping every limit, the cheaper of equal ones."""
-        return min(self.tried, key=lambda tried: (len(tried.failing), _excess(tried), tried.cost))
-
-
-def _excess(tried: TriedLayers) -> float:
-    return math.fsum(
-        min(1e9, goal.loss(tried.errors) / max(goal.allowed, 1e-12)) for goal in tried.failing
-    )
+        return min(self.tried, key=lambda tried: (len(tried.failing), tried.excess, tried.cost))
 
 
 @dataclass(kw_only=True, slots=True)

@@ -25,11 +25,8 @@ def addition(
 ) -> Addition:
     """Returns the fewest cells that separate `confounded`, the factors that `other` changed.
 
-    Args:
-        place: A place, the nearer to the baseline.
-        other: The place that differs from it.
-        confounded: Factors, two or more.
-        uniform: Factors of equal value in all of the matrix: an entry need not state them.
+    `place` is the nearer to the baseline. An entry need not state factors that are `uniform` in all of the
+    matrix.
     """
     if place.stated.get("kind") == other.stated.get("kind") == "image":
         return crossed(place, other, confounded)

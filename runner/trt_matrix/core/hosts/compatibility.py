@@ -197,9 +197,8 @@ def nearest_running(
     """Returns the running candidate with the fewest releases between it and `image`; newer first."""
     tags = [facts.tag for facts in candidates]
     place = tags.index(image.tag) if image.tag in tags else len(tags)
-    able = [
-        (abs(n - place), -n) for n, facts in enumerate(candidates) if n != place and runs(facts)
-    ]
+    others = [(n, facts) for n, facts in enumerate(candidates) if n != place]
+    able = [(abs(n - place), -n) for n, facts in others if runs(facts)]
     return candidates[-min(able)[1]] if able else None
 
 

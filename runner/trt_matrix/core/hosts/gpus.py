@@ -77,9 +77,8 @@ def words(name: str) -> tuple[str, ...]:
 
 def holds(name: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
     """Says whether `wanted` stands in `name` as whole words, in order and side by side."""
-    return bool(wanted) and any(
-        name[start : start + len(wanted)] == wanted for start in range(len(name))
-    )
+    size = len(wanted)
+    return size > 0 and any(name[at : at + size] == wanted for at in range(len(name)))
 
 
 def meant(device: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:

@@ -19,11 +19,8 @@ class Deciding(Protocol):
     ) -> Collection[str]:
         """Returns the tensors whose range decides a scale.
 
-        Args:
-            placement: As a record names it.
-            ranged: Tensors that have a range.
-            implicit: Whether the engine places: what it gives out is float then.
-            held: Layers, or tensors that they make, that were kept in float.
+        Where the engine places, `implicit`, what it gives out is float. `held` are layers, or tensors that they
+        make, that were kept in float.
         """
 
 

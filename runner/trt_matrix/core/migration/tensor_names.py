@@ -29,12 +29,8 @@ def called_as(
     A table of a calibrator that works after fusion names only what int8 layers read: where common affixes
     cannot be found from all tensors, they are looked for among those.
 
-    Args:
-        model: The float network as it came.
-        form: The same in canonical form.
-        theirs: Names of the table.
-        given: The user's map, theirs → ours.
-        least: Least share of the tensors that must be known for affixes to be taken off names.
+    `form` is the model in canonical form, `given` the user's map, theirs → ours. Affixes are taken off names
+    only where so large a share of the tensors as `least` is known then.
     """
     here = {name for node in form.graph.node for name in node.output}
     folded = [

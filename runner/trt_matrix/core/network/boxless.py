@@ -251,6 +251,5 @@ class _Outputs:
 
 
 def _stride(size: tuple[int, int], image: tuple[int, int]) -> int | None:
-    return next(
-        (stride for stride in STRIDES if (size[0] * stride, size[1] * stride) == image), None
-    )
+    fitting = (stride for stride in STRIDES if (size[0] * stride, size[1] * stride) == image)
+    return next(fitting, None)

@@ -139,14 +139,18 @@ def backward_cone(model: onnx.ModelProto, tensor: str) -> tuple[str, ...]:
             names = ", ".join(value.name for value in model.graph.output)
             message = f"no tensor {tensor!r} in the network; its outputs are {names}"
             raise GraphError(message)
-    needed = {tensor}
-    cone: list[str] = []
+    return tuple(node.name for node in nodes_behind(model, [tensor]))
+
+
+def nodes_behind(model: onnx.ModelProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
+    """Returns the nodes that tensors depend on, in topological order."""
+    needed, behind = set(tensors), []
     # ONNX requires topological order, so one walk from the end meets consumers first.
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
-            cone.append(node.name)
+            behind.append(node)
             needed.update(reads(node))
-    return tuple(reversed(cone))
+    return behind[::-1]
 
 
 def tensors_of(model: onnx.ModelProto, nodes: Collection[str]) -> set[str]:

@@ -128,12 +128,10 @@ def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -
         reached = tuple(head for head in bad if head in group.heads)
         if reached and not set(good).intersection(group.heads):
             reached_by.setdefault(reached, []).append(group)
-    suspects = tuple(
-        _suspects(heads, reached_by[heads]) for heads in sorted(reached_by, key=len, reverse=True)
-    )
-    return Lineage(
-        bad=tuple(bad), good=tuple(good), suspects=suspects, sentence=_sentence(bad, good, suspects)
-    )
+    most_first = sorted(reached_by, key=len, reverse=True)
+    suspects = tuple(_suspects(heads, reached_by[heads]) for heads in most_first)
+    sentence = _sentence(bad, good, suspects)
+    return Lineage(bad=tuple(bad), good=tuple(good), suspects=suspects, sentence=sentence)
 
 
 def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> SuspectOperators:

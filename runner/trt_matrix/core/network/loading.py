@@ -153,17 +153,14 @@ def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
     Raises:
         GraphError: a location is absolute or leaves the model's folder.
     """
-    files = {_location(tensor) for tensor in model.graph.initializer if _is_external(tensor)}
+    external = [each for each in model.graph.initializer if each.data_location == each.EXTERNAL]
+    files = {_location(tensor) for tensor in external}
     for file in files:
         parts = file.replace("\\", "/").split("/")
         if not file or parts[0] == "" or ".." in parts or ":" in parts[0]:
             message = f"weights are said to be in {file!r}, outside the model's folder: refused"
             raise GraphError(message)
     return tuple(sorted(files))
-
-
-def _is_external(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
 def _location(tensor: onnx.TensorProto) -> str:
@@ -174,7 +171,7 @@ def _embed(model: onnx.ModelProto, source: str, external: Mapping[str, bytes]) -
     """Moves weights kept in other files into the model."""
     external_files(model)
     for tensor in model.graph.initializer:
-        if not _is_external(tensor):
+        if tensor.data_location != TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")

@@ -16,10 +16,8 @@ def maxima_model(
 
     Operators of every opset alike: reductions without axes, which became an input with opset 18.
 
-    Args:
-        calibration: Of `calibration_graph.calibration_model`, of one image at a time.
-        tensors: Those that it gives out, and the network's input if that is among them.
-        heads: Output tensors to be kept.
+    Tensors are those that `calibration_graph.calibration_model` gives out, of one image at a time, and its
+    input if that is among them; `heads` are kept.
 
     Raises:
         graph.GraphError: there are no tensors.

@@ -90,10 +90,8 @@ def _proposals(
 
 
 def _sizes(model: onnx.ModelProto, image: TensorInfo) -> Sequence[tuple[int, int] | None]:
-    open_ = image.shape is None or (
-        len(image.shape) == IMAGE_RANK and pinning.own_size(image) is None
-    )
-    return sizes_of(model) if open_ else (None,)
+    shaped = image.shape is not None and len(image.shape) != IMAGE_RANK
+    return (None,) if shaped or pinning.own_size(image) else sizes_of(model)
 
 
 def _shapes(

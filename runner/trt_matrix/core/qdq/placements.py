@@ -135,11 +135,8 @@ def activations_for(
 ) -> PlacementChoice:
     """Returns the type of the activations, and why.
 
-    Args:
-        engine: `onnxruntime`, `tensorrt`.
-        on_cpu: Whether its kernels run on the processor.
-        asked: What matrix.yaml wants; None leaves the choice here.
-        processor: Of the machine that the cell runs on; None where nobody knows before it ran.
+    The choice is here where None is `asked` for in matrix.yaml; the processor is None where nobody knows it
+    before the cell ran.
     """
     if engine != "onnxruntime":
         return PlacementChoice(Activations.INT8, "TensorRT takes int8 alone")

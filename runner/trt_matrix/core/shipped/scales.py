@@ -96,12 +96,8 @@ def scale_of(
 ) -> Scale:
     """Returns what a node's inputs at two places say; the type of integers from the zero point.
 
-    Args:
-        node: That quantises or computes on integers.
-        scale: Place of the scale among its inputs.
-        zero: Of the zero point, perhaps beyond the last.
-        tensors: The network's constants, by name.
-        value: Gives the array of one, None where there is none.
+    `scale` and `zero` are places among its inputs, the latter perhaps beyond the last; `value` gives the array
+    of a constant.
     """
     names = tuple(
         node.input[index] if 0 <= index < len(node.input) else "" for index in (scale, zero)

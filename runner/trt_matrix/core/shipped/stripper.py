@@ -177,10 +177,8 @@ class Stripper:
     def _node(self, node: onnx.NodeProto) -> None:
         if next(ordering.inner_graphs(node), None) is not None:
             taken = {*self.alias, *self.lifted, *self.unfinished}
-            if quantised := sorted(taken.intersection(ordering.reads(node))):
-                raise self.refuse(
-                    node, f"its inner graph reads {quantised[0]!r}, which is quantised"
-                )
+            if reads := sorted(taken.intersection(ordering.reads(node))):
+                raise self.refuse(node, f"its inner graph reads {reads[0]!r}, which is quantised")
         if form_of(node) is None:
             self._other(node)
         elif node.op_type == QUANTIZE:

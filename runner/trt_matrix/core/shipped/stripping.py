@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from trt_matrix.core.network import graph, ordering
+from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import constants_to_initialisers
 from trt_matrix.core.shipped.operators import HANDLERS
 from trt_matrix.core.shipped.quantisation import quantisation_of
@@ -60,7 +60,9 @@ def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     result.graph.initializer.extend(strip.constants())
     del result.graph.value_info[:]  # integers are floats now
     renamed = _name_outputs(result, strip)
-    _drop_dead(result)
+    # What no output depends on is the arithmetic on scales.
+    outputs = [value.name for value in result.graph.output]
+    graph.replace_nodes(result, graph.nodes_behind(result, outputs))
     graph.drop_unused_initialisers(result)
     used = {node.domain for node in result.graph.node} | {"", "ai.onnx"}
     graph.keep(result.opset_import, lambda entry: entry.domain in used)
@@ -116,17 +118,6 @@ def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = new
-
-
-def _drop_dead(model: onnx.ModelProto) -> None:
-    """Removes what no output depends on: the arithmetic on scales."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(ordering.reads(node))
-    graph.replace_nodes(model, reversed(kept))
 
 
 def _check(model: onnx.ModelProto) -> None:

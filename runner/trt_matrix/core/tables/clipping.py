@@ -46,12 +46,8 @@ def clipped_tensors(
 ) -> tuple[Clipped, ...]:
     """Returns the tensors to tell of, those that lose most first.
 
-    Args:
-        ranges: Of the table.
-        seen: Tensor → largest magnitude.
-        shares: Tensor → share of its nonzero values beyond its range, where it was counted.
-        heads_of: Tensor → the heads that depend on it.
-        cells_of: Tensor whose range decides a scale → in which cells.
+    `shares` is tensor → share of its nonzero values beyond its range, where it was counted; `cells_of` is
+    tensor whose range decides a scale → in which cells.
     """
     much = [
         Clipped(

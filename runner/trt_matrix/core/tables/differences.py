@@ -98,12 +98,8 @@ def table_report(
 ) -> TableReport:
     """Compares the tables of a run.
 
-    Args:
-        manifest: Names the tables and says how each was made.
-        records: Say which cell ran with which table.
-        ranges: Table's digest → its ranges; tables that cannot be read are left out.
-        heads_of: Tensor → the heads that depend on it; empty where the network is not known.
-        decided: What the ranges decide; empty where the network is not known.
+    Tables that cannot be read have no `ranges`; `heads_of` and `decided` are empty where the network is not
+    known.
     """
     cells: dict[str, list[str]] = {}
     own: dict[str, list[str]] = {}

@@ -148,9 +148,7 @@ def far_above(values: Ranges, seen: Sequence[Ranges]) -> tuple[FarAbove, ...]:
 
     What lies below is clipped, which may be right: nothing is said of it.
 
-    Args:
-        values: Tensor → largest magnitude, of those whose range is used.
-        seen: As of `mistake`, the largest magnitudes among them.
+    `values` are of tensors whose range is used, `seen` is as of `mistake`, the largest magnitudes among it.
     """
     ranges = [
         FarAbove(tensor=name, amax=amax, seen=max(largest))
