@@ -97,7 +97,7 @@ def one(way: str, folder: Path, images: int) -> None:
     """Does one way over, in this process; what all ways need is prepared and not timed."""
     from trt_matrix.core.diagnosis.quantisers import quantised
     from trt_matrix.diagnosis.diagnosing import diagnose
-    from trt_matrix.diagnosis.opening import opened
+    from trt_matrix.diagnosis.running import opened
     from trt_matrix.diagnosis.simulator import Simulator
     from trt_matrix.diagnosis.subject import DiagnosisWish
     from trt_matrix.diagnosis.theory import theory
@@ -162,7 +162,8 @@ def _whole(subject: "object", images: int) -> int:
 
     from trt_matrix.containers.job.reductions import compare
     from trt_matrix.core.network.operators import MACS
-    from trt_matrix.core.qdq.explicit import place, simulation_of
+    from trt_matrix.core.qdq.explicit import place
+    from trt_matrix.core.qdq.options import simulation_of
     from trt_matrix.diagnosis.subject import Subject
 
     assert isinstance(subject, Subject)

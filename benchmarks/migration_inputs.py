@@ -14,7 +14,7 @@ from trt_matrix.containers import job
 from trt_matrix.core.migration.to_cache import to_cache
 from trt_matrix.core.migration.to_qdq import to_qdq
 from trt_matrix.core.network import graph
-from trt_matrix.core.qdq.explicit import TENSORRT, PlacementOptions
+from trt_matrix.core.qdq.options import TENSORRT, PlacementOptions
 from trt_matrix.core.tables.qdq_table import from_qdq
 from trt_matrix.core.tables.trt_cache import Header, parse
 

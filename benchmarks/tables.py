@@ -32,7 +32,8 @@ from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import TENSORRT, place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT, simulation_of
 from trt_matrix.core.tables import pooled, reading
 from trt_matrix.core.tables.table import Provenance, from_ranges
 from trt_matrix.planning.arrays import data_of

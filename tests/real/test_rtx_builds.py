@@ -19,7 +19,8 @@ from tests.causes import engines
 from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.migration.to_qdq import to_qdq
-from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.reduced.converting import convert
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.reading import read

@@ -15,7 +15,7 @@ from trt_matrix.core.diagnosis.quantisers import quantised
 from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.network.calibration_graph import tensors
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, PlacementOptions
+from trt_matrix.core.qdq.options import ONNXRUNTIME, PlacementOptions
 from trt_matrix.core.tables.table import Provenance, Table
 from trt_matrix.diagnosis.simulator import Simulator
 from trt_matrix.diagnosis.subject import Subject

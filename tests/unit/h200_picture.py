@@ -11,8 +11,7 @@ from tests.unit import h200
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import INT8
-from trt_matrix.core.layers.held import held_layers
-from trt_matrix.core.layers.precisions import from_layers
+from trt_matrix.core.layers.precisions import from_layers, held_layers
 
 PICTURE = h200.ROOT / "docs" / "h200.svg"
 HEAD, LAYER = "small", "neck8/upsample/Resize"

@@ -10,13 +10,8 @@ from small_networks import image
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    Placement,
-    PlacementOptions,
-    place,
-)
+from trt_matrix.core.qdq.explicit import Placement, place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 
 BY = Provenance(algorithm="minmax")

@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from tests.unit import small_networks as networks
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.adjustable import adjustable
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    PlacementOptions,
-    place,
-    simulation_of,
-)
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.core.tables.best import MOST_TRIALS, BestTable, ImagePart, Ranges, best_ranges
 from trt_matrix.core.tables.table import Provenance, Table, TableError, from_ranges
 from trt_matrix.execution.best import CHOOSE_IMAGES, CONFIRM_IMAGES, ImageSubset, TableSimulator

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from trt_matrix import cli
 from trt_matrix.commands.compare.tables import compare_tables
-from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.contrast import contrast
 from trt_matrix.core.tables.reading import read

@@ -13,13 +13,8 @@ from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.cutting import cut, left_out, renamed, tensors_of
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    PlacementOptions,
-    place,
-    simulation_of,
-)
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.execution.inputs import Network
 

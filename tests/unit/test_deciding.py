@@ -7,7 +7,8 @@ from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.layers.deciding import decided
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.network.calibration_graph import calibration_model
-from trt_matrix.core.qdq.explicit import TENSORRT, deciding
+from trt_matrix.core.qdq.explicit import deciding
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.records import Measurement, Record, Start
 from trt_matrix.core.tables.differences import table_report
 from trt_matrix.judging.run_files import deciding_of

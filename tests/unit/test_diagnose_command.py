@@ -17,7 +17,8 @@ from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.manifest import DecodedHead, Ranked, RecordedDecode
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables.table import Provenance, Table, to_json
 from trt_matrix.diagnosis.from_run import require_float
 from trt_matrix.diagnosis.running import diagnosed, wish

@@ -13,11 +13,12 @@ from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.diagnosis.tensors import BEYOND_DB, clamps
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.diagnosis.diagnosing import diagnose
 from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
-from trt_matrix.diagnosis.told import Done
+from trt_matrix.diagnosis.summary import Done
 from trt_matrix.store.results import Store
 
 IMAGES = 5

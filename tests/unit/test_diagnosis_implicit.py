@@ -25,14 +25,14 @@ from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.network_map import network_map
-from trt_matrix.core.qdq.explicit import TENSORRT
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.core.tables.table import from_json
 from trt_matrix.diagnosis.from_run import builds_of
 from trt_matrix.diagnosis.implicit import engine_loss
 from trt_matrix.diagnosis.simulator import Simulator
 from trt_matrix.diagnosis.subject import Builds, ImplicitBuild, Subject
-from trt_matrix.diagnosis.told import engine_loss_lines
+from trt_matrix.diagnosis.summary import engine_loss_lines
 from trt_matrix.store.results import Store
 
 RESIZINGS = ("neck16/upsample/Resize", "neck8/upsample/Resize")

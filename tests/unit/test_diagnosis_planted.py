@@ -9,7 +9,7 @@ import pytest
 
 from trt_matrix.core.diagnosis.quantisers import DiagnosisError
 from trt_matrix.core.diagnosis.record import Diagnosis, HeadDiagnosis
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT
 from trt_matrix.diagnosis.diagnosing import diagnose, split
 from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
 from trt_matrix.store.results import Store

@@ -24,13 +24,8 @@ from trt_matrix.core.diagnosis.segments import segments
 from trt_matrix.core.diagnosis.tensors import clamps
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    PlacementOptions,
-    place,
-    simulation_of,
-)
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.diagnosis.simulator import Simulator, whole_outputs
 from trt_matrix.diagnosis.theory import theory
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.quantisers import activation, weights
 from trt_matrix.core.diagnosis.tensors import (
     ROUNDING,
@@ -20,6 +19,7 @@ from trt_matrix.core.diagnosis.tensors import (
     unlike,
     weights_theory,
 )
+from trt_matrix.core.diagnosis.tool_settings import elsewhere
 
 
 def theory(**changes: object) -> TensorTheory:
@@ -42,12 +42,12 @@ def test_weights_with_one_channel_300_times_the_others_are_told() -> None:
     weight[5] *= 300
     scale = np.abs(weight).max() / 127
     whole = (np.rint(weight / scale) * scale).astype("f4")
-    tensor_theory = weights_theory("conv", [(weight, whole)], axis=0)
+    tensor_theory = weights_theory("conv", weight, whole, axis=0)
     assert tensor_theory.causes == (Cause.CHANNELS,)
     assert tensor_theory.unlike_channels == pytest.approx(15 / 16)
     largest = np.abs(weight).reshape(16, -1).max(axis=1)[:, None, None, None] / 127
     each = (np.rint(weight / largest) * largest).astype("f4")
-    assert weights_theory("conv", [(weight, each)], axis=0).causes == ()
+    assert weights_theory("conv", weight, each, axis=0).causes == ()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_tensor_of_zeros_has_nothing_wrong_and_no_number_that_is_none() -> Non
     zero = theory(error_steps=0.0, amax=0.0, mse=0.0, best_mse=0.0)
     assert zero.causes == ()
     assert zero.avoidable == 0
-    assert weights_theory("c", [(np.zeros((2, 2), "f4"), np.zeros((2, 2), "f4"))], 0).causes == ()
+    assert weights_theory("c", np.zeros((2, 2), "f4"), np.zeros((2, 2), "f4"), 0).causes == ()
     assert unlike(np.zeros(4)) == 0
 
 

@@ -7,11 +7,11 @@ import small_networks as networks
 
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
-from trt_matrix.core.layers.executed import ExecutedShare
 from trt_matrix.core.network import shapes
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.records import IntegerShare
 from trt_matrix.core.tables.table import Provenance, Table
 from trt_matrix.execution.answer_models import LayersAnswer
 from trt_matrix.execution.answers import AnswerError, ResultFolder
@@ -32,7 +32,7 @@ def layers(model: onnx.ModelProto, **precisions: str | None) -> list[EngineLayer
     ]
 
 
-def shares(quantised: bool = True, **precisions: str | None) -> dict[str, ExecutedShare]:
+def shares(quantised: bool = True, **precisions: str | None) -> dict[str, IntegerShare]:
     model = networks.detector()
     return engine_share(layers(model, **precisions), model, HEADS, quantised=quantised)
 
@@ -43,11 +43,11 @@ def test_all_on_integers() -> None:
         "large": 1.0,
         "small": 1.0,
     }
-    assert (executed_shares["large"].macs_total, executed_shares["small"].macs_total) == (
+    assert (executed_shares["large"].total_macs, executed_shares["small"].total_macs) == (
         LARGE,
         SMALL,
     )
-    assert executed_shares["small"].operators["Concat"] == 1
+    assert executed_shares["small"].integer_operators["Concat"] == 1
     assert executed_shares["small"].float_operators == {}
 
 
@@ -56,13 +56,13 @@ def test_a_silent_fallback_is_named_for_the_heads_behind_it(precision: str) -> N
     executed_shares = shares(conv_small=precision)
     assert executed_shares["large"].ratio == 1.0
     assert executed_shares["small"].float_layers == ("conv_small",)
-    assert executed_shares["small"].macs_int == SMALL - COUNTS["conv_small"]
+    assert executed_shares["small"].integer_macs == SMALL - COUNTS["conv_small"]
 
 
 def test_in_a_float_engine_nothing_fell_back() -> None:
     precisions = dict.fromkeys(COUNTS, "fp32")
     executed_shares = shares(quantised=False, **precisions)
-    assert {share.macs_int for share in executed_shares.values()} == {0}
+    assert {share.integer_macs for share in executed_shares.values()} == {0}
     assert {share.float_layers for share in executed_shares.values()} == {()}
 
 
@@ -84,7 +84,7 @@ def test_fused_layers_and_the_qdq_network() -> None:
         "large": 1.0,
         "small": 1.0,
     }
-    assert (executed_shares["large"].macs_total, executed_shares["small"].macs_total) == (
+    assert (executed_shares["large"].total_macs, executed_shares["small"].total_macs) == (
         LARGE,
         SMALL,
     )

@@ -27,7 +27,7 @@ from trt_matrix.core.diagnosis.record import (
 from trt_matrix.core.fix import Basis, Fix, FixKind
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.equal_ranges import equal_ranges
+from trt_matrix.core.qdq.scale_groups import equal_ranges
 from trt_matrix.core.records import Record
 from trt_matrix.core.tables.table import from_json
 from trt_matrix.core.verdicts.verdict import Kind

@@ -7,11 +7,13 @@ import pytest
 import small_networks as networks
 from small_networks import Builder, image
 
-from trt_matrix.core.layers.executed import ExecutedShare, executed_share
+from trt_matrix.core.layers.executed import executed_share
 from trt_matrix.core.network import shapes
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
+from trt_matrix.core.records import IntegerShare
 from trt_matrix.core.tables.table import Provenance, Table
 
 WHOLE = replace(ONNXRUNTIME, quantise_outputs=True)
@@ -37,7 +39,7 @@ def executed(model: onnx.ModelProto, folder: Path, *, optimised: bool = True) ->
     return onnx.load(saved)
 
 
-def shares(graph: onnx.ModelProto) -> dict[str, ExecutedShare]:
+def shares(graph: onnx.ModelProto) -> dict[str, IntegerShare]:
     return executed_share(graph, networks.detector(), HEADS)
 
 
@@ -47,19 +49,19 @@ def test_the_placement_for_onnxruntime_runs_on_integers_whole(tmp_path: Path) ->
         "large": 1.0,
         "small": 1.0,
     }
-    assert executed_shares["large"].macs_total == executed_shares["large"].macs_int == LARGE
-    assert executed_shares["small"].macs_total == SMALL
+    assert executed_shares["large"].total_macs == executed_shares["large"].integer_macs == LARGE
+    assert executed_shares["small"].total_macs == SMALL
     assert executed_shares["small"].float_layers == ()
-    assert executed_shares["small"].operators["Concat"] == 1
-    assert executed_shares["small"].operators["Add"] == 1
-    assert executed_shares["large"].operators == {}
+    assert executed_shares["small"].integer_operators["Concat"] == 1
+    assert executed_shares["small"].integer_operators["Add"] == 1
+    assert executed_shares["large"].integer_operators == {}
 
 
 def test_heads_left_in_float_are_named(tmp_path: Path) -> None:
     options = PlacementOptions(fuse=False, int32_bias=True)
     executed_shares = shares(executed(placed(options), tmp_path))
     assert executed_shares["large"].float_layers == ("conv_large",)
-    assert executed_shares["large"].macs_int == LARGE - COUNTS["conv_large"]
+    assert executed_shares["large"].integer_macs == LARGE - COUNTS["conv_large"]
     assert executed_shares["small"].float_layers == ("conv_small",)
     assert executed_shares["small"].ratio == (SMALL - COUNTS["conv_small"]) / SMALL
 
@@ -67,10 +69,10 @@ def test_heads_left_in_float_are_named(tmp_path: Path) -> None:
 def test_a_float_network_has_no_integer_share_and_nothing_to_complain_of(tmp_path: Path) -> None:
     executed_shares = shares(executed(networks.detector(), tmp_path))
     for share in executed_shares.values():
-        assert share.macs_int == 0
+        assert share.integer_macs == 0
         assert share.ratio == 0.0
         assert share.float_layers == ()
-        assert share.operators == {}
+        assert share.integer_operators == {}
     assert executed_shares["small"].float_operators["Resize"] == 1
 
 
@@ -97,7 +99,7 @@ def test_an_excluded_layer_is_float_but_not_silently(tmp_path: Path) -> None:
         fuse=False, int32_bias=True, quantise_outputs=True, exclude=frozenset({"conv_c4"})
     )
     share = shares(executed(placed(options), tmp_path))["small"]
-    assert share.macs_int == SMALL - COUNTS["conv_c4"]
+    assert share.integer_macs == SMALL - COUNTS["conv_c4"]
     assert share.float_layers == ()
 
 
@@ -109,7 +111,7 @@ def test_older_versions_name_their_nodes_otherwise(version: str) -> None:
         "large": 1.0,
         "small": 1.0,
     }
-    assert executed_shares["small"].operators == {
+    assert executed_shares["small"].integer_operators == {
         "Add": 1,
         "Concat": 1,
         "LeakyRelu": 1,
@@ -136,7 +138,9 @@ def test_the_network_that_was_given_serves_as_well_as_the_float_one() -> None:
         assert share.placed_float == (f"conv_{head}",)
         assert share.placed_float_macs == COUNTS[f"conv_{head}"]
         float_layers = (*share.float_layers, *share.placed_float)
-        merged = replace(share, float_layers=float_layers, placed_float=(), placed_float_macs=0)
+        merged = share.model_copy(
+            update={"float_layers": float_layers, "placed_float": (), "placed_float_macs": 0}
+        )
         assert merged == shares(graph)[head]
 
 
@@ -144,8 +148,11 @@ def test_linear_resizing_left_the_integers_with_1_27(tmp_path: Path) -> None:
     """Up to 1.26 a Resize between equal scales runs on integers (microsoft/onnxruntime#28448)."""
     before = shares(onnx.load(RECORDED / "placed-for-ort-ran-by-ort-1.26.0.onnx"))["small"]
     now = shares(executed(placed(WHOLE), tmp_path))["small"]
-    assert (before.operators.get("Resize"), before.float_operators.get("Resize")) == (1, None)
-    assert (now.operators.get("Resize"), now.float_operators.get("Resize")) == (None, 1)
+    assert (before.integer_operators.get("Resize"), before.float_operators.get("Resize")) == (
+        1,
+        None,
+    )
+    assert (now.integer_operators.get("Resize"), now.float_operators.get("Resize")) == (None, 1)
 
 
 def test_gemm_and_matmul(tmp_path: Path) -> None:
@@ -161,7 +168,7 @@ def test_gemm_and_matmul(tmp_path: Path) -> None:
     for options in (ONNXRUNTIME, PlacementOptions(fuse=False, int32_bias=True)):
         graph = executed(place(model, table, options).model, tmp_path)
         share = executed_share(graph, model, ["y"])["y"]
-        assert share.macs_total == 10 * 768 + 10 * 5
+        assert share.total_macs == 10 * 768 + 10 * 5
         assert share.ratio == 1.0, networks.operators(graph)
 
 
@@ -202,8 +209,8 @@ def test_a_head_without_layers_of_which_nothing_ran_on_integers_has_ratio_0(tmp_
 
 
 def test_a_head_without_layers_that_ran_on_integers_has_no_ratio() -> None:
-    share = ExecutedShare(
-        macs_int=0, macs_total=0, float_layers=(), operators={"MaxPool": 1}, float_operators={}
+    share = IntegerShare(
+        integer_macs=0, total_macs=0, float_layers=(), integer_operators={"MaxPool": 1}
     )
     assert share.ratio is None
 

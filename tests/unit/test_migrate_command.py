@@ -17,7 +17,8 @@ from small_networks import Builder
 
 from tests.unit.migrations import HEADER, MATRIX, Call, cache_of, images, noise, with_cache
 from trt_matrix.commands.migration import files
-from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.reading import read
 from trt_matrix.core.tables.trt_cache import Cache

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from random_networks import networks_of, scales_of
 from small_networks import Builder
 
-from trt_matrix.core.migration.calling import likely
 from trt_matrix.core.migration.completing import completed
+from trt_matrix.core.migration.tensor_names import likely
 from trt_matrix.core.migration.to_cache import to_cache
 from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
 from trt_matrix.core.migration.tracing import TensorFate
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import TENSORRT, QdqError, place
+from trt_matrix.core.qdq.explicit import QdqError, place
 from trt_matrix.core.qdq.joins import requantisations
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.qdq_table import from_qdq
 from trt_matrix.core.tables.reading import read

@@ -19,7 +19,8 @@ from trt_matrix.core.hosts.processor import Processor, processor_of
 from trt_matrix.core.layers.executed import executed_share, float_ends
 from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.network.calibration_graph import calibration_model
-from trt_matrix.core.qdq.explicit import place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import simulation_of
 from trt_matrix.core.qdq.placements import (
     INT8_KERNELS,
     PRECISE,
@@ -266,7 +267,7 @@ def test_layers_that_the_placement_leaves_in_float_are_no_fallback(tmp_path) -> 
     assert shares["small"].placed_float == ("conv_small",)
     assert shares["small"].float_layers == ()
     for share in shares.values():
-        assert share.macs_int + share.placed_float_macs == share.macs_total
+        assert share.integer_macs + share.placed_float_macs == share.total_macs
 
 
 def test_a_layer_that_an_engine_left_in_float_by_itself_still_is_one(tmp_path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -13,14 +13,8 @@ from small_networks import Builder, image
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    PlacementOptions,
-    QdqError,
-    place,
-    simulation_of,
-)
+from trt_matrix.core.qdq.explicit import QdqError, place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.tables.table import Table
 

@@ -15,7 +15,8 @@ from placed_networks import minmax
 from quantised import Quantising, by_tool, mixed, pairs
 from small_networks import Builder
 
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.shipped.stripping import stripped
 from trt_matrix.core.tables.forms import TableForm
 from trt_matrix.core.tables.qdq_table import from_qdq

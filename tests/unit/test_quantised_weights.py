@@ -13,13 +13,8 @@ from onnx import numpy_helper
 from placed_networks import BY, minmax, placed, sqnr_db
 from small_networks import Builder, image
 
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    PlacementOptions,
-    place,
-    simulation_of,
-)
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.core.qdq.weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale
 from trt_matrix.core.tables.table import Table
 

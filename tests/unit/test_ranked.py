@@ -10,7 +10,7 @@ from ranked_networks import CELLS, CHANNELS, KEPT, Ranked, body, detections, mad
 
 from trt_matrix.core.manifest import Ranked as Record
 from trt_matrix.core.network.ranked import Rankings, rankings
-from trt_matrix.core.network.ranked_told import advice, entry, why_not_compared
+from trt_matrix.core.network.ranked_sentences import advice, entry, why_not_compared
 
 
 def of(model: onnx.ModelProto, *heads: str) -> Rankings:

@@ -23,7 +23,7 @@ from tests.unit.pages import parse
 from tests.unit.test_report_boxes import judged
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.factors.versions import versions
+from trt_matrix.core.factors.cell_factors import versions
 from trt_matrix.core.judgement import CustomLayer, Judgement
 from trt_matrix.core.records import Record, Start
 from trt_matrix.core.verdicts.equivalence import Equivalence

@@ -11,7 +11,7 @@ from trt_matrix.core.answers.unexplained import with_unexplained
 from trt_matrix.core.boxes.results import ALL, BoxErrors, CellBoxes
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.manifest import Ranked
-from trt_matrix.core.network.ranked_told import why_not_compared
+from trt_matrix.core.network.ranked_sentences import why_not_compared
 from trt_matrix.core.rules import DB
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.effect import Effect

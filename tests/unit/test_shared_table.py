@@ -23,7 +23,8 @@ from tests.unit.recordings import Recording, computed, exactly, noisy, write_ima
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status, TableSource
 from trt_matrix.core.network.calibration_graph import calibration_model
-from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.records import Record
 from trt_matrix.core.tables.table import Provenance, from_json, from_ranges, to_json
 from trt_matrix.errors import ConfigError, ExitCode

@@ -273,7 +273,7 @@ def test_diagnosing_the_run_holds_every_implicit_build_against_its_own_table(
     rows: Rows, folder: Path
 ) -> None:
     from trt_matrix.diagnosis.implicit import engine_loss
-    from trt_matrix.diagnosis.opening import opened
+    from trt_matrix.diagnosis.running import opened
 
     subject, store = opened("latest", folder / "results", None, lambda _: None)
     assert subject.builds

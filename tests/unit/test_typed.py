@@ -17,7 +17,7 @@ from tests.fakes.environment import ScriptedEnvironment
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import Calibration
-from trt_matrix.core.reduced.told import CONVERTED, converted_sentence, facts
+from trt_matrix.core.reduced.conversion_sentences import CONVERTED, converted_sentence, facts
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.environments.base import Identity
 from trt_matrix.execution.inputs import Network

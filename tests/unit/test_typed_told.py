@@ -9,7 +9,11 @@ from tests.unit.judgements import cell_result, fp32_head
 from tests.unit.test_head_answers import EFFECT
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, Precision
-from trt_matrix.core.reduced.told import CONVERTED, converted_sentence, converted_sentences
+from trt_matrix.core.reduced.conversion_sentences import (
+    CONVERTED,
+    converted_sentence,
+    converted_sentences,
+)
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 

@@ -26,7 +26,7 @@ from trt_matrix.core.evidence import (
     watched,
 )
 from trt_matrix.core.factors.attribute import attributed
-from trt_matrix.core.factors.versions import versions
+from trt_matrix.core.factors.cell_factors import versions
 from trt_matrix.core.hosts.processor import processor_of
 from trt_matrix.core.judgement import (
     CellResult,
@@ -40,7 +40,7 @@ from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.qdq.placements import placed_of, saturates
 from trt_matrix.core.records import Measurement, Record
-from trt_matrix.core.reduced import told as reduced
+from trt_matrix.core.reduced import conversion_sentences as reduced
 from trt_matrix.core.verdicts.bridges import bridges
 from trt_matrix.core.verdicts.budget import Budget, budgets
 from trt_matrix.core.verdicts.calibration_blame import calibration_sentences
@@ -49,7 +49,12 @@ from trt_matrix.core.verdicts.equivalence import equivalences
 from trt_matrix.core.verdicts.gates import all_hold, gate_results
 from trt_matrix.core.verdicts.head_errors import Told, head_errors, told_by_head
 from trt_matrix.core.verdicts.latency import latency_sentence, latency_verdicts
-from trt_matrix.core.verdicts.seen import fixed, own_nonfinite, reference_note, reference_problem
+from trt_matrix.core.verdicts.plain_findings import (
+    fixed,
+    own_nonfinite,
+    reference_note,
+    reference_problem,
+)
 from trt_matrix.core.verdicts.verdict import Verdict
 
 

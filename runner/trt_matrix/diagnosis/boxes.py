@@ -66,16 +66,16 @@ class ImageBoxes:
             lost = {ALL: totals(sums)}
             if reference is None or group not in precision:
                 return BoxErrors(changes=lost)
-            found = precision[group]
+            mine = precision[group]
             return BoxErrors(
                 changes=lost,
-                precision={ALL: found},
-                ap_drop=_drop(reference.ap, found.ap),
-                ap50_drop=_drop(reference.ap50, found.ap50),
+                precision={ALL: mine},
+                ap_drop=_drop(reference.ap, mine.ap),
+                ap50_drop=_drop(reference.ap50, mine.ap50),
             )
 
         heads = {
-            head: made(group, changes[:, [self.heads.index(one) for one in group]])
+            head: made(group, changes[:, list(map(self.heads.index, group))])
             for head, group in self.made_of.items()
         }
         return heads, made(self.heads, changes)

@@ -2,13 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 
 from trt_matrix.core.boxes.evidence import UNKNOWN
-from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.errors import Goal, StateErrors, decibel, failing, goals_of, harmless
 from trt_matrix.core.diagnosis.groups import fused_behind, groups
 from trt_matrix.core.diagnosis.latencies import (
@@ -26,7 +25,7 @@ from trt_matrix.core.diagnosis.record import (
     MixRecord,
     SetRecord,
 )
-from trt_matrix.core.diagnosis.telling import (
+from trt_matrix.core.diagnosis.recording import (
     group_of,
     numbers,
     ordered,
@@ -36,16 +35,18 @@ from trt_matrix.core.diagnosis.telling import (
     tensor_records,
 )
 from trt_matrix.core.diagnosis.tensors import TensorTheory, best_of_known, expected
+from trt_matrix.core.diagnosis.tool_settings import elsewhere
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.shapes import macs
-from trt_matrix.core.qdq.explicit import place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import simulation_of
 from trt_matrix.core.words import count
 from trt_matrix.diagnosis.evaluation import Evaluation
 from trt_matrix.diagnosis.implicit import engine_loss
 from trt_matrix.diagnosis.searching import Searching
 from trt_matrix.diagnosis.sensitivity import Sensitivity, sensitivity
 from trt_matrix.diagnosis.simulator import Simulator, whole_outputs
-from trt_matrix.diagnosis.subject import DiagnosisWish, Subject
+from trt_matrix.diagnosis.subject import DiagnosisWish, Subject, Told
 from trt_matrix.diagnosis.theory import theory
 from trt_matrix.store.results import Store
 
@@ -55,16 +56,10 @@ ENOUGH = 16
 WORST_NAMED = 5
 
 
-def diagnose(
-    subject: Subject, wish: DiagnosisWish, store: Store, told: Callable[[str], None]
-) -> Diagnosis:
+def diagnose(subject: Subject, wish: DiagnosisWish, store: Store, told: Told) -> Diagnosis:
     """Finds what int8 loses and what keeping layers in float gives back.
 
-    Args:
-        subject: The network, its table and its images.
-        wish: What is asked for.
-        store: Keeps every image's numbers as they are made, so that a killed analysis goes on.
-        told: Takes what is being done.
+    The store keeps every image's numbers as they are made, so that a killed analysis goes on.
 
     Raises:
         DiagnosisError: the network cannot be simulated here, or the wish names what it has not.
@@ -72,8 +67,8 @@ def diagnose(
     """
     clock = _Clock()
     chosen_on, confirmed_on = split(min(wish.images, len(subject.images)))
-    found = quantised(subject.model, subject.table, subject.options)
-    simulator = Simulator(found, [tensor for _, tensor in subject.heads])
+    in_int8 = quantised(subject.model, subject.table, subject.options)
+    simulator = Simulator(in_int8, [tensor for _, tensor in subject.heads])
     _check(subject, simulator)
     notes = list(subject.notes)
     try:
@@ -81,19 +76,19 @@ def diagnose(
         evaluation.evaluate((), chosen_on[:1], "float and int8")
     except UNKNOWN as error:
         notes.append(f"boxes are not known: {error}")
-        subject = _without_boxes(subject)
+        subject = dataclasses.replace(subject, decode=None, labels=None, evaluation=())
         evaluation = Evaluation(subject, simulator, store, told)
     clock.lap("preparing")
-    every = groups(found)
+    every = groups(in_int8)
     of_tensors = theory(subject, simulator, sorted((*chosen_on, *confirmed_on)), told)
     clock.lap("theory")
     known = sensitivity(evaluation, every, chosen_on)
     clock.lap("sensitivity")
     goals = _goals(subject, wish, notes, evaluation, known.full)
-    shares, measured = _shares(subject, wish, found.model, notes)
+    shares, measured = _shares(subject, wish, in_int8.model, notes)
     searching = Searching(
         subject=subject,
-        found=found,
+        found=in_int8,
         known=known,
         evaluation=evaluation,
         goals=goals,
@@ -129,9 +124,9 @@ def diagnose(
         ),
         whole=numbers(None, known.full.whole),
         tensors=tensor_records(of_tensors, group_of(every)),
-        skipped=dict(found.skipped),
+        skipped=dict(in_int8.skipped),
         search=search,
-        elsewhere=elsewhere(layers, fused_behind(found.model)) if layers else None,
+        elsewhere=elsewhere(layers, fused_behind(in_int8.model)) if layers else None,
         engine_loss=lost,
         other_images=others,
         mix=mix,
@@ -190,10 +185,10 @@ def _mixed(
         amax={**before.amax, **changed},
         unusable={name: why for name, why in before.unusable.items() if name not in changed},
     )
-    found = quantised(subject.model, table, subject.options)
+    in_int8 = quantised(subject.model, table, subject.options)
     other = Evaluation(
         dataclasses.replace(subject, table=table),
-        Simulator(found, evaluation.tensors),
+        Simulator(in_int8, evaluation.tensors),
         evaluation.store,
         evaluation.told,
     )
@@ -238,10 +233,6 @@ def _check(subject: Subject, simulator: Simulator) -> None:
                 "this placement cannot be taken apart: report it with the network"
             )
             raise DiagnosisError(message)
-
-
-def _without_boxes(subject: Subject) -> Subject:
-    return dataclasses.replace(subject, decode=None, labels=None, evaluation=())
 
 
 def _goals(

@@ -8,8 +8,7 @@ from trt_matrix.core.diagnosis.quantisers import DiagnosisError
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.diagnosis.from_run import of_run
-from trt_matrix.diagnosis.opening import last_run
-from trt_matrix.diagnosis.running import kept
+from trt_matrix.diagnosis.running import kept, last_run
 from trt_matrix.diagnosis.subject import DiagnosisWish
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.progress import Progress
@@ -46,10 +45,6 @@ def layers_to_hold(diagnosis: Diagnosis, cells: Sequence[Cell]) -> tuple[str, ..
 
     Of what the simulation of implicit builds found, that by which builds with the shared table lose: what
     is lost with the calibrator's own table is no reason to hold anything with another.
-
-    Args:
-        diagnosis: The diagnosis of the run.
-        cells: That were measured, or are planned.
     """
     loss = diagnosis.engine_loss
     if loss is None:
@@ -70,11 +65,6 @@ def layers_to_try(run: RunFolder, cells: Sequence[Cell], progress: Progress) -> 
     """Returns the layers to try in float; none where int8 loses nothing that matters, or none would help.
 
     What is found is written into the run's folder, as by `trt-matrix diagnose`.
-
-    Args:
-        run: Its records, tables and manifest are written.
-        cells: That were measured.
-        progress: Told what is being done.
     """
     reason = why_mix(judgement_of(run, cells))
     if reason is None:

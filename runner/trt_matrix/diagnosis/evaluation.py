@@ -5,8 +5,8 @@ it shares with it and computes the rest. Memory holds the values of one image a 
 image is its sums and its boxes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ import numpy.typing as npt
 from trt_matrix.containers.job.reductions import SUMS, compare
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.results import AveragePrecision
-from trt_matrix.core.diagnosis.errors import ImageErrors, StateErrors, worst_images
+from trt_matrix.core.diagnosis.errors import StateErrors, state_errors, worst_images
 from trt_matrix.core.diagnosis.quantisers import State
 from trt_matrix.core.records import digest
 from trt_matrix.diagnosis.boxes import ImageBoxes
-from trt_matrix.diagnosis.simulator import Base, Simulator
-from trt_matrix.diagnosis.subject import Subject
-from trt_matrix.diagnosis.threads import for_all
+from trt_matrix.diagnosis.simulator import Simulator, for_all
+from trt_matrix.diagnosis.subject import Subject, Told
 from trt_matrix.store.arrays import read_arrays
 from trt_matrix.store.results import Store
 
@@ -41,12 +40,8 @@ BOX = np.dtype(
 FEW = 3
 """Up to so many states of one image are computed one by one: two bases would cost more than they save."""
 
-NOTHING = Boxes(
-    np.zeros((0, 4)), np.zeros(0, np.float32), np.zeros(0, np.intp), np.zeros(0, np.intp)
-)
-
-Told = Callable[[str], None]
-"""Takes what is being done."""
+_NO_INDEX = np.zeros(0, np.intp)
+NOTHING = Boxes(np.zeros((0, 4)), np.zeros(0, np.float32), _NO_INDEX, _NO_INDEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +113,17 @@ class Evaluation:
             bare: States of which no boxes are wanted.
         """
         boxed = dict.fromkeys((*states, *([self.full] if worst is None else [])))
-        every = [*boxed, *(fromkey for fromkey in dict.fromkeys(bare) if fromkey not in boxed)]
+        every = list(dict.fromkeys((*boxed, *bare)))
         self.simulator = self.simulator.covering(every)
         key = digest([[state.key() for state in every], len(boxed)])[:40]
-        facts: list[EvaluatedImage | None] = [None] * len(images)
+        facts: dict[int, EvaluatedImage] = {}
 
-        def one(place: int) -> None:
+        def evaluate_image(place: int) -> None:
             facts[place] = self._image(images[place], every, len(boxed), key)
 
-        for_all(one, len(images), what, self.told)
-        evaluated_images = [fact for fact in facts if fact is not None]
-        return Evaluated(self, every, tuple(images), evaluated_images, worst)
+        for_all(evaluate_image, len(images), what, self.told)
+        in_order = [facts[place] for place in range(len(images))]
+        return Evaluated(self, every, tuple(images), in_order, worst)
 
     def float_precision(self, images: tuple[int, ...]) -> AveragePrecision:
         """Returns AP of the float network."""
@@ -141,13 +136,15 @@ class Evaluation:
     def _key(self, index: int) -> dict[str, Any]:
         """Returns what decides the numbers of one image, beside the state."""
         subject = self.subject
+        evaluation = [image.model_dump() for image in subject.evaluation]
+        decode = subject.decode
         return {
             "diagnosis": VERSION,
             "model": subject.model_sha256,
             "images": subject.images_sha256,
             "image": index,
             "heads": subject.heads,
-            "boxes": _decoding(subject),
+            "boxes": [decode.model_dump(mode="json"), *evaluation] if decode else None,
         }
 
     def _reference(self, index: int) -> "Reference":
@@ -156,14 +153,14 @@ class Evaluation:
         def make(target: Path) -> None:
             outputs = self.simulator.run(self.subject.image(index), FLOAT)
             boxes = self.boxes.detect(self._named(outputs), index) if self.boxes else NOTHING
-            arrays = {f"head-{number}": outputs[one] for number, one in enumerate(self.tensors)}
+            arrays = {f"head-{number}": outputs[name] for number, name in enumerate(self.tensors)}
             with target.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, boxes=_table(boxes), **arrays)
 
         stored = self.store.derive({**self._key(index), "float": True}, ".npz", make)
-        found = read_arrays(self.store.path(stored))
-        outputs = {one: found[f"head-{number}"] for number, one in enumerate(self.tensors)}
-        return Reference(outputs, _boxes(found["boxes"]))
+        arrays = read_arrays(self.store.path(stored))
+        outputs = {name: arrays[f"head-{number}"] for number, name in enumerate(self.tensors)}
+        return Reference(outputs, _boxes(arrays["boxes"]))
 
     def _image(
         self, index: int, states: Sequence[State], boxed: int, states_key: str
@@ -174,11 +171,8 @@ class Evaluation:
             with target.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, **self._computed(index, states, boxed))
 
-        key = {
-            **self._key(index),
-            "states": states_key,
-            "parameters": [repr(subject.options), subject.table.digest],
-        }
+        parameters = [repr(subject.options), subject.table.digest]
+        key = {**self._key(index), "states": states_key, "parameters": parameters}
         stored = self.store.derive(key, ".npz", make)
         return EvaluatedImage(**read_arrays(self.store.path(stored)))
 
@@ -189,9 +183,8 @@ class Evaluation:
         self.computed += len(states)
         image = self.subject.image(index)
         reference = self._reference(index)
-        bases = []
-        if len(states) > FEW:
-            bases = [self.simulator.base(image, state) for state in (FLOAT, self.full)]
+        whole = (FLOAT, self.full) if len(states) > FEW else ()
+        bases = [self.simulator.base(image, state) for state in whole]
         # Arrays of the bases live as long as this: what is one of them need not be looked at twice. The
         # float base's are the reference's.
         lasting = {
@@ -201,11 +194,13 @@ class Evaluation:
         }
         rows: dict[tuple[str, int], npt.NDArray[np.void]] = {}
         sums = np.zeros((len(states), len(self.heads)), SUMS)
-        detected = _Detected(self.boxes, index, self._named, reference) if self.boxes else None
-        lists = np.zeros((boxed, len(detected.variants) if detected else 0), np.int64)
+        exact, variants = self._named(reference.outputs), self.boxes.variants if self.boxes else ()
+        detected = _Detected(self.boxes, index, exact, reference.boxes) if self.boxes else None
+        lists = np.zeros((boxed, len(variants)), np.int64)
         for place, state in enumerate(states):
             if bases:
-                outputs = self.simulator.outputs(state, _nearer(state, *bases))
+                nearer = min(bases, key=lambda base: state.distance(base.state))
+                outputs = self.simulator.outputs(state, nearer)
             else:
                 outputs = self.simulator.run(image, state)
             for number, tensor in enumerate(self.tensors):
@@ -218,40 +213,33 @@ class Evaluation:
                         rows[known] = row
                 sums[place, number] = row
             if detected and place < boxed:
-                lists[place] = detected.add(outputs, lasting)
+                lists[place] = detected.add(self._named(outputs), lasting)
         return {"sums": sums, "lists": lists, **(detected.arrays() if detected else NO_BOXES)}
 
     def _named(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         return {head: outputs[tensor] for head, tensor in self.subject.heads}
 
 
+@dataclass(slots=True)
 class _Detected:
     """The boxes of one image in several states; equal outputs are decoded once."""
 
-    def __init__(
-        self,
-        boxes: ImageBoxes,
-        index: int,
-        named: Callable[[Mapping[str, Any]], dict[str, Any]],
-        reference: Reference,
-    ) -> None:
-        self.how = boxes
-        self.index = index
-        self.named = named
-        self.reference = named(reference.outputs)
-        self.floats = reference.boxes
-        self.variants = boxes.variants
-        self.found: list[Boxes] = []
-        self.known: dict[tuple[int, ...], int] = {}
+    how: ImageBoxes
+    index: int
+    reference: Mapping[str, Any]
+    """Head → the float network's output."""
+    floats: Boxes
+    """The float network's."""
+    found: list[Boxes] = field(default_factory=list)
+    known: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """Ids of outputs that live on → which of those that were found."""
 
     def add(self, outputs: Mapping[str, Any], lasting: Mapping[int, int]) -> list[int]:
-        """Returns which list of boxes these outputs give in each variant.
+        """Returns which list of boxes these outputs, by heads, give in each variant.
 
-        Args:
-            outputs: Tensor → its value in a state.
-            lasting: Id of an array that lives on → 0 where it is the float network's.
+        `lasting` is id of an array that lives on → 0 where it is the float network's.
         """
-        return [self._of(self.named(outputs), lasting, variant) for variant in self.variants]
+        return [self._of(outputs, lasting, variant) for variant in self.how.variants]
 
     def _of(
         self, outputs: Mapping[str, Any], lasting: Mapping[int, int], variant: tuple[str, ...]
@@ -318,16 +306,13 @@ class Evaluated:
     def errors(self, state: State, *, precision: bool = True) -> StateErrors:
         """Returns what a state costs.
 
-        Args:
-            state: One of those that were evaluated.
-            precision: Whether AP is wanted, too, where there are labels: it takes longest. Nothing of boxes is
-                told of the `bare` ones.
+        AP is told where there are labels and it is wanted, since it takes longest; nothing of boxes of the
+        `bare` ones.
         """
-        boxes = self.evaluation.boxes
-        heads = self.evaluation.heads
-        place = self._places[state]
+        boxes, place = self.evaluation.boxes, self._places[state]
+        worst = {head: self.worst[head] for head in self.evaluation.heads}
         if boxes is None or place >= len(self._facts[0].lists):
-            return ImageErrors(heads=heads, sums=self.sums(state)).errors(self.worst)
+            return state_errors(self.sums(state), worst, {}, None)
         changes = np.stack([fact.changes[fact.lists[place, 0]] for fact in self._facts])
         wanted = precision and self.evaluation.subject.labels is not None
         reference = self.evaluation.float_precision(self.images) if wanted else None
@@ -336,9 +321,7 @@ class Evaluated:
             for number, variant in enumerate(boxes.variants)
             if wanted
         }
-        of_heads, whole = boxes.errors(changes, precisions, reference)
-        errors = ImageErrors(heads=heads, sums=self.sums(state), boxes=of_heads, whole=whole)
-        return errors.errors(self.worst)
+        return state_errors(self.sums(state), worst, *boxes.errors(changes, precisions, reference))
 
     def _precision(self, state: State, variant: int) -> AveragePrecision:
         """Returns the AP of a state's variant; equal boxes are evaluated once."""
@@ -360,26 +343,11 @@ def _table(boxes: Boxes) -> npt.NDArray[np.void]:
 
 
 def _boxes(table: npt.NDArray[np.void]) -> Boxes:
-    return Boxes(
-        table["corners"],
-        table["score"],
-        table["label"].astype(np.intp),
-        table["head"].astype(np.intp),
-    )
-
-
-def _nearer(state: State, base: Base, other: Base) -> Base:
-    return base if state.distance(base.state) <= state.distance(other.state) else other
+    classes, heads = (table[name].astype(np.intp) for name in ("label", "head"))
+    return Boxes(table["corners"], table["score"], classes, heads)
 
 
 def _sums(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.NDArray[np.void]:
     flat = [np.asarray(array, np.float32).reshape(1, -1) for array in (value, reference)]
-    found: npt.NDArray[np.void] = compare(flat[0], flat[1], EPSILON)[0]
-    return found
-
-
-def _decoding(subject: Subject) -> Any:
-    if subject.decode is None:
-        return None
-    images: Iterable[Any] = (image.model_dump() for image in subject.evaluation)
-    return [subject.decode.model_dump(mode="json"), *images]
+    sums: npt.NDArray[np.void] = compare(flat[0], flat[1], EPSILON)[0]
+    return sums

@@ -1,18 +1,17 @@
 """A matrix.yaml that was never run: its tables are made here, in this process."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from trt_matrix.containers.job.calibrate import calibrate, tables
 from trt_matrix.containers.job.engines.onnxruntime import Engine
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.placements import ENGINES, Placed, activations_for, kept_in_float
+from trt_matrix.core.qdq.placements import Placed, activations_for, kept_in_float, rules_of
 from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.diagnosis.from_run import QUANTISED, named_table, require_float
-from trt_matrix.diagnosis.subject import Subject, comparable
+from trt_matrix.diagnosis.subject import Subject, Told, comparable
 from trt_matrix.errors import ConfigError
 from trt_matrix.judging.box_facts import box_facts
 from trt_matrix.planning.arrays import data_of
@@ -20,19 +19,13 @@ from trt_matrix.planning.boxes import head_gates, network_gate
 from trt_matrix.planning.experiment import Experiment
 from trt_matrix.store.results import Store
 
-Told = Callable[[str], None]
-
 HERE = "this machine"
 
 
 def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Told) -> Subject:
     """Returns what is diagnosed of an experiment, calibrated here.
 
-    Args:
-        experiment: Read and checked.
-        store: Keeps images and tables.
-        table: Which, see `opening.opened`.
-        told: Takes what is being done.
+    Which `table` is said as in `running.opened`.
 
     Raises:
         ConfigError: the network came quantised, an image cannot be read, or there is no such table.
@@ -47,18 +40,18 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
     told("preparing images")
     data = data_of(checked, store)
     network.put_into(store)
-    made = _tables(experiment, store, data.calibration, told)
+    tables = _tables(experiment, store, data.calibration, told)
     shared = checked.config.calibration.shared
     given = experiment.given
     if given is not None:
-        made = {given.file: given.table, **made}
+        tables = {given.file: given.table, **tables}
     if table is not None:
-        chosen, name = named_table(table, made, source)
+        chosen, name = named_table(table, tables, source)
     else:
         # `best` is made of all by a search that belongs to a run.
         wanted = f"{shared} of {HERE}"
-        name = wanted if wanted in made else next(iter(made))
-        chosen = made[name]
+        name = wanted if wanted in tables else next(iter(tables))
+        chosen = tables[name]
     placed = _placed(experiment, store)
     facts = box_facts(checked, store.put)
     config = checked.config
@@ -70,16 +63,14 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
         heads=heads,
         table=chosen,
         table_name=name,
-        others={label: one for label, one in made.items() if one.digest != chosen.digest},
+        others={label: other for label, other in tables.items() if other.digest != chosen.digest},
         engine=placed.engine,
         placement=placed.name,
         options=placed.options(config.quantisation.exclude),
         images=store.array(data.evaluation),
         images_sha256=data.evaluation.sha256,
         files=tuple(path.name for path in checked.evaluation),
-        gates={
-            head_gate.head: head_gate for head_gate in head_gates(config, checked.rankings.rows)
-        },
+        gates={gate.head: gate for gate in head_gates(config, checked.rankings.rows)},
         gate=network_gate(config),
         decode=facts.get("decode"),
         labels=facts.get("labels"),
@@ -97,16 +88,16 @@ def of_matrix(experiment: Experiment, store: Store, table: str | None, told: Tol
 def _placed(experiment: Experiment, store: Store) -> Placed:
     """Returns the placement that the baseline would have on its processor."""
     baseline = experiment.checked.baseline
-    engine = experiment.environments[baseline].engine
+    engine = rules_of(experiment.environments[baseline].engine)
     asked = experiment.wants(data_of(experiment.checked, store)).settings.quantisation
     choice = activations_for(
-        engine if engine in ENGINES else "onnxruntime",
+        engine,
         on_cpu=True,
         asked=asked.activations,
         processor=experiment.machines.get(baseline, Machine()).processor,
     )
     return Placed(
-        engine=engine if engine in ENGINES else "onnxruntime",
+        engine=engine,
         activations=choice.activations,
         int8_outputs=asked.int8_outputs,
         in_float=kept_in_float(experiment.checked.config.quantisation.exclude),
@@ -119,9 +110,8 @@ def _tables(
     """Returns what it is called → table, made of the calibration images in this process, and kept."""
     network = experiment.network
     settings = experiment.wants(data_of(experiment.checked, store)).settings
-    algorithms = [
-        {"name": name, "options": dict(options)} for name, options in settings.algorithms.items()
-    ]
+    options = settings.algorithms
+    algorithms = [{"name": name, "options": dict(options[name])} for name in options]
 
     def make(target: Path) -> None:
         engine = Engine({"graph_optimization": "disabled"})
@@ -145,7 +135,7 @@ def _tables(
         # Not in full: what a derived object is made of is read from the digests in its key.
         "program": settings.program[:40],
     }
-    found = json.loads(store.path(store.derive(key, ".json", make)).read_text())
+    calibrated = json.loads(store.path(store.derive(key, ".json", make)).read_text())
     return {
         f"{algorithm} of {HERE}": from_ranges(
             ranges,
@@ -157,5 +147,5 @@ def _tables(
                 model_sha256=network.fp32.sha256,
             ),
         )
-        for algorithm, ranges in found["algorithms"].items()
+        for algorithm, ranges in calibrated["algorithms"].items()
     }

@@ -17,14 +17,14 @@ from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.network_map import NetworkMap, network_map
-from trt_matrix.core.qdq.placements import ENGINES, Placed, kept_in_float, placed_of
+from trt_matrix.core.qdq.placements import Placed, kept_in_float, placed_of, rules_of
 from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.tables import reading
-from trt_matrix.core.tables.table import Table, TableError, from_json
+from trt_matrix.core.tables.table import Table, TableError
 from trt_matrix.diagnosis.measured import SumsOf, built, measured, timed
 from trt_matrix.diagnosis.subject import Builds, Subject, comparable
 from trt_matrix.errors import ConfigError, GoneError
-from trt_matrix.judging.run_files import layers_of, times_of
+from trt_matrix.judging.run_files import layers_of, tables_of, times_of
 from trt_matrix.store.results import RunFolder, Store
 
 QUANTISED = (
@@ -38,9 +38,7 @@ QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QL
 def of_run(run: RunFolder, table: str | None) -> Subject:
     """Returns what is diagnosed of a run.
 
-    Args:
-        run: A finished one.
-        table: Which, see `opening.opened`.
+    Which `table` is said as in `running.opened`.
 
     Raises:
         ConfigError: what it would need is no longer stored, or it has no such table.
@@ -71,7 +69,7 @@ def of_run(run: RunFolder, table: str | None) -> Subject:
         heads=heads,
         table=chosen,
         table_name=name,
-        others={label: one for label, one in known.items() if one.digest != chosen.digest},
+        others={label: other for label, other in known.items() if other.digest != chosen.digest},
         engine=placed.engine,
         placement=placed.name,
         options=placed.options(exclude),
@@ -119,13 +117,13 @@ def _network(store: Store, file: StoredObject, source: str) -> onnx.ModelProto:
 
 def require_float(network: onnx.ModelProto, source: str) -> None:
     """Raises ConfigError where a network came quantised: what its float form would give is not known."""
-    node_proto = next((node for node in network.graph.node if node.op_type in QUANTISING), None)
-    if node_proto is not None:
-        problem = (
-            f"the network came quantised (node {node_proto.name!r}): diagnose the float network that it was "
-            "made of, or set `model: {quantised: strip}`"
-        )
-        raise ConfigError(source, [problem])
+    for node in network.graph.node:
+        if node.op_type in QUANTISING:
+            problem = (
+                f"the network came quantised (node {node.name!r}): diagnose the float network that it was "
+                "made of, or set `model: {quantised: strip}`"
+            )
+            raise ConfigError(source, [problem])
 
 
 def _array(store: Store, stored: StoredObject, source: str) -> Any:
@@ -155,11 +153,8 @@ def _placed(manifest: Manifest, base: _Base | None) -> Placed:
     if base and (placed := placed_of(base.measurement.placement or "")):
         return placed
     asked = manifest.asked.engines if manifest.asked else {}
-    engine = asked.get(manifest.baseline, "onnxruntime")
-    return Placed(
-        engine=engine if engine in ENGINES else "onnxruntime",
-        in_float=kept_in_float(base.exclude if base else ()),
-    )
+    engine = rules_of(asked.get(manifest.baseline, ""))
+    return Placed(engine=engine, in_float=kept_in_float(base.exclude if base else ()))
 
 
 def _baseline(manifest: Manifest, records: Sequence[Record]) -> _Base | None:
@@ -180,37 +175,25 @@ def _baseline(manifest: Manifest, records: Sequence[Record]) -> _Base | None:
 def _tables_of(run: RunFolder, manifest: Manifest) -> dict[str, Table]:
     """Returns what it is called → table, for those that are still in the run's folder."""
     tables: dict[str, Table] = {}
-    for sha256 in manifest.tables:
-        path = run.folder / "tables" / f"{sha256[:12]}.json"
-        try:
-            table = from_json(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, TableError):
-            continue
-        label = (
-            f"{table.provenance.algorithm} of {table.provenance.environment or 'an unknown maker'}"
-        )
-        if table.provenance.note:
-            label += f" ({sha256[:8]})"
-        tables[label if label not in tables else f"{label} {sha256[:8]}"] = table
+    for digest, table in tables_of(run, manifest):
+        provenance = table.provenance
+        label = f"{provenance.algorithm} of {provenance.environment or 'an unknown maker'}"
+        if provenance.note:
+            label += f" ({digest[:8]})"
+        tables[label if label not in tables else f"{label} {digest[:8]}"] = table
     return tables
 
 
 def _chosen(
-    wanted: str | None,
-    known: Mapping[str, Table],
-    base: _Base | None,
-    source: str,
+    wanted: str | None, known: Mapping[str, Table], base: _Base | None, source: str
 ) -> tuple[Table, str]:
-    usable = [(name, table) for name, table in known.items() if table.amax]
+    usable = {name: table for name, table in known.items() if table.amax}
     if wanted is not None:
-        return named_table(wanted, dict(usable), source)
-    if base is not None:
-        for name, table in usable:
-            if table.digest == base.measurement.table:
-                return table, name
-    for name, table in usable:
-        if table.provenance.note is None:
-            return table, name
+        return named_table(wanted, usable, source)
+    ran = base.measurement.table if base else None
+    plain = [name for name, table in usable.items() if table.provenance.note is None]
+    for name in (*(name for name, table in usable.items() if table.digest == ran), *plain):
+        return usable[name], name
     problem = "it has no table to diagnose: it ran nothing in int8, or its tables are gone"
     raise ConfigError(source, [problem])
 
@@ -224,8 +207,8 @@ def named_table(wanted: str, known: Mapping[str, Table], source: str) -> tuple[T
     path = Path(wanted)
     if path.is_file():
         return _read_table(path), path.name
-    plain = [(n, table) for n, table in known.items() if table.provenance.note is None]
-    for name, table in (*plain, *known.items()):
+    # Those that somebody made come before those that a note explains.
+    for name, table in sorted(known.items(), key=lambda pair: pair[1].provenance.note is not None):
         if wanted in (name, table.provenance.algorithm) or (
             len(wanted) >= 6 and table.digest.startswith(wanted)
         ):
@@ -237,14 +220,19 @@ def named_table(wanted: str, known: Mapping[str, Table], source: str) -> tuple[T
 
 def _read_table(path: Path) -> Table:
     try:
-        if path.stat().st_size > reading.LIMIT_BYTES:
-            problem = f"larger than {reading.LIMIT_BYTES >> 20} MB: no table is"
-            raise ConfigError(str(path), [problem])
-        return reading.read(path.read_bytes()).table()
-    except OSError as error:
-        raise ConfigError(str(path), [error.strerror or "cannot be read"]) from error
+        return reading.read(content_of(path, reading.LIMIT_BYTES, "table")).table()
     except TableError as error:
         raise ConfigError(str(path), [str(error)]) from error
+
+
+def content_of(path: Path, most_bytes: int, what: str) -> bytes:
+    """Returns a file's content; raises ConfigError where it cannot be read, or is larger than any `what`."""
+    try:
+        if path.stat().st_size > most_bytes:
+            raise ConfigError(str(path), [f"larger than {most_bytes >> 20} MB: no {what} is"])
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), [error.strerror or "cannot be read"]) from error
 
 
 def _sums_of(store: Store, manifest: Manifest) -> SumsOf:
@@ -267,8 +255,8 @@ def builds_of(
     sums_of: SumsOf,
 ) -> Builds | None:
     """Returns the implicit builds of a run; None where it has none."""
-    builts = built(records, manifest.reference, tables, network, layers_of, sums_of)
-    if not builts:
+    builds = built(records, manifest.reference, tables, network, layers_of, sums_of)
+    if not builds:
         return None
 
     def sqnr_of(head: str, output: StoredObject) -> float | None:
@@ -277,6 +265,5 @@ def builds_of(
         return None if sums is None else metrics(sums).sqnr_db
 
     implicit = [record for record in records if record.pass_.implicit]
-    return Builds(
-        network=network, built=builts, choices=choices(network, implicit, layers_of, sqnr_of)
-    )
+    chosen = choices(network, implicit, layers_of, sqnr_of)
+    return Builds(network=network, built=builds, choices=chosen)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from trt_matrix.core.diagnosis.carried import (
     ResizingBuilds,
@@ -25,7 +25,7 @@ from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.diagnosis.evaluation import Evaluation
 from trt_matrix.diagnosis.simulator import Simulator
-from trt_matrix.diagnosis.subject import ImplicitBuild, Subject
+from trt_matrix.diagnosis.subject import ImplicitBuild, Subject, Told
 from trt_matrix.store.results import Store
 
 ENOUGH_DB = LEAST_DB / 2
@@ -33,15 +33,12 @@ ENOUGH_DB = LEAST_DB / 2
 
 
 def engine_loss(
-    subject: Subject, images: Sequence[int], store: Store, told: Callable[[str], None]
+    subject: Subject, images: Sequence[int], store: Store, told: Told
 ) -> EngineLoss | None:
     """Returns what implicit builds lose beyond 8 bits; None where there are none, or nothing is lost.
 
-    Args:
-        subject: What is diagnosed; every build is held against its own table, whichever is diagnosed.
-        images: Indices; errors are over them, the measured ones too.
-        store: Keeps every image's numbers.
-        told: Takes what is being done.
+    Every build is held against its own table, whichever is diagnosed; errors are over `images`, the measured
+    ones too.
     """
     builds = subject.builds
     if builds is None:
@@ -77,7 +74,7 @@ class _OfTable:
         builds: Sequence[ImplicitBuild],
         images: Sequence[int],
         store: Store,
-        told: Callable[[str], None],
+        told: Told,
     ) -> None:
         self.builds, self.images = builds, images
         self.table, self.name = builds[0].table, builds[0].table_name
@@ -125,12 +122,10 @@ class _OfTable:
     def _db(self, state: State) -> Mapping[str, float]:
         if state not in self._known:
             what = f"implicit builds with the table {self.name}"
-            errors = self.evaluation.evaluate([state], self.images, what, worst={
-                head: [0] for head in self.evaluation.heads
-            }).errors(state)  # fmt: skip
-            self._known[state] = {
-                head: _of(head_errors.nmse) for head, head_errors in errors.heads.items()
-            }
+            worst = {head: [0] for head in self.evaluation.heads}
+            evaluated = self.evaluation.evaluate([state], self.images, what, worst=worst)
+            heads = evaluated.errors(state).heads
+            self._known[state] = {head: _of(errors.nmse) for head, errors in heads.items()}
         return self._known[state]
 
     def seen(self) -> list[SeenBuild]:
@@ -155,8 +150,8 @@ class _OfTable:
         """
         if not all(head in build.sums for build in builds):
             return ()
-        found = tuple(self._measured(build, head) for build in builds)
-        return () if -math.inf in (*found, self._db(self.found.state)[head]) else found
+        kept = tuple(self._measured(build, head) for build in builds)
+        return () if -math.inf in (*kept, self._db(self.found.state)[head]) else kept
 
     def _measured(self, built: ImplicitBuild, head: str) -> float:
         return _of(metrics(built.sums[head][self.images]).nmse)
@@ -175,7 +170,7 @@ def _given_on(
     """Looks for the smallest set that is enough with every table whose builds lose."""
     may: dict[str, ResizingRanges] = {}
     for way in ways:
-        may |= {one.layer: one for one in way.in_int8 if way.loses}
+        may |= {resizing.layer: resizing for resizing in way.in_int8 if way.loses}
 
     def kept(held: frozenset[str]) -> list[Mapping[str, float]]:
         return [table.given_on(may.keys() - held) for table in losing]
@@ -185,15 +180,14 @@ def _given_on(
     def holds(held: frozenset[str]) -> bool:
         return all(
             db >= most[head] - ENOUGH_DB
-            for found, most in zip(kept(held), best, strict=True)
-            for head, db in found.items()
+            for of_table, most in zip(kept(held), best, strict=True)
+            for head, db in of_table.items()
         )
 
     held = smallest(may.values(), holds)
-    found = kept(held)
-    return given_on(
-        ways, held, {head: min(one[head] for one in found) for head in found[0]}, images
-    )
+    tables = kept(held)
+    held_db = {head: min(table[head] for table in tables) for head in tables[0]}
+    return given_on(ways, held, held_db, images)
 
 
 def _of(nmse: float | None) -> float:

@@ -15,8 +15,8 @@ from trt_matrix.core.diagnosis.quantisers import (
     weights,
 )
 from trt_matrix.core.diagnosis.record import SearchRecord, SetRecord
+from trt_matrix.core.diagnosis.recording import goal_record, set_record, tried_record
 from trt_matrix.core.diagnosis.search import FloatLayers, Search, TriedLayers, front
-from trt_matrix.core.diagnosis.telling import goal_record, set_record, tried_record
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.words import count, listed
 from trt_matrix.diagnosis.evaluation import Evaluation
@@ -38,6 +38,8 @@ EXPLORED = (1, 2, 3, 4, 6, 8, 12)
 
 @dataclass(kw_only=True)
 class Searching:
+    """The search of one diagnosis: its goals, its costs and its images."""
+
     subject: Subject
     found: Quantised
     known: Sensitivity
@@ -56,7 +58,9 @@ class Searching:
         search = self._search(self.goals)
         result = search.run()
         start = result.tried[0]
-        exploring = search if start.failing else self._search(self._each_head())
+        # Limits that nothing keeps, so that every head counts alike.
+        each = tuple(Goal(head, "sqnr_db", UNREACHED_DB) for head, _ in self.subject.heads)
+        exploring = search if start.failing else self._search(each)
         path = result.paths[0] if result.paths else exploring.order(exploring.look(frozenset()))
         for size in EXPLORED:
             if size <= len(path):
@@ -85,9 +89,8 @@ class Searching:
     @functools.cached_property
     def costs(self) -> Mapping[str, float]:
         """Layer in int8 → its share of what the network costs."""
-        return {
-            layer: share for layer, share in self.shares.items() if layer in self.found.state.layers
-        }
+        in_int8 = self.found.state.layers
+        return {layer: share for layer, share in self.shares.items() if layer in in_int8}
 
     @functools.cached_property
     def excluding(self) -> Exclude:
@@ -128,10 +131,6 @@ class Searching:
             most_cost=self.most_cost,
         )
 
-    def _each_head(self) -> tuple[Goal, ...]:
-        """Limits that nothing keeps, so that every head counts alike."""
-        return tuple(Goal(head, "sqnr_db", UNREACHED_DB) for head, _ in self.subject.heads)
-
     def _confirmed(
         self, search: Search, chosen: TriedLayers, path: Sequence[str]
     ) -> tuple[TriedLayers, SetRecord, bool, int]:
@@ -143,11 +142,9 @@ class Searching:
         """
         rest = [layer for layer in path if layer not in chosen.layers]
         larger = [chosen.layers | set(rest[:more]) for more in LARGER if more <= len(rest)]
-        known = [
-            tried_layers.layers for tried_layers in search.tried.values() if tried_layers.holds
-        ]
-        dearer = {one for one in (*larger, *known) if search.cost(one) > chosen.cost}
-        ranked = sorted(dearer, key=lambda one: (search.cost(one), sorted(one)))
+        holding = [tried.layers for tried in search.tried.values() if tried.holds]
+        dearer = {layers for layers in (*larger, *holding) if search.cost(layers) > chosen.cost}
+        ranked = sorted(dearer, key=lambda layers: (search.cost(layers), sorted(layers)))
         first: SetRecord | None = None
         looks = 0
         for layers in (chosen.layers, *filter(search.affordable, ranked)):
@@ -159,7 +156,8 @@ class Searching:
             evaluated = self.evaluation.evaluate([state], self.confirmed_on, "confirmation")
             errors = evaluated.errors(state)
             broken = failing(self.goals, errors)
-            record = set_record(self._ordered(layers), tried.cost, errors, broken)
+            ordered = sorted(layers, key=lambda layer: self._order[layer])
+            record = set_record(ordered, tried.cost, errors, broken)
             first = first or record
             if not broken:
                 return tried, record, True, looks
@@ -168,28 +166,20 @@ class Searching:
 
     def _front(self, tried: Sequence[TriedLayers]) -> tuple[SetRecord, ...]:
         """Returns the sets that no cheaper one beats for some head, or for all boxes together."""
-        kept: dict[frozenset[str], TriedLayers] = {}
-        for head, _ in self.subject.heads:
-            for tried_layers in front(tried, functools.partial(loss, where=head, name="sqnr_db")):
-                kept[tried_layers.layers] = tried_layers
+        measures = [(head, "sqnr_db") for head, _ in self.subject.heads]
         if self.evaluation.boxes:
-            name = "ap_drop" if self.subject.labels else "lost"
-            for tried_layers in front(
-                tried, functools.partial(loss, where=WHOLE_NETWORK, name=name)
-            ):
-                kept[tried_layers.layers] = tried_layers
-        tried_layerses = sorted(
-            kept.values(), key=lambda tried_layers: (tried_layers.cost, len(tried_layers.layers))
-        )
-        return tuple(map(self._told, tried_layerses))
+            measures.append((WHOLE_NETWORK, "ap_drop" if self.subject.labels else "lost"))
+        kept: dict[frozenset[str], TriedLayers] = {}
+        for where, name in measures:
+            best = front(tried, functools.partial(loss, where=where, name=name))
+            kept |= {each.layers: each for each in best}
+        ordered = sorted(kept.values(), key=lambda each: (each.cost, len(each.layers)))
+        return tuple(map(self._told, ordered))
 
     def _told(self, tried: TriedLayers) -> SetRecord:
         # What was only explored was held against no limit of the user's.
         judged = dataclasses.replace(tried, failing=failing(self.goals, tried.errors))
         return tried_record(judged, self._order)
-
-    def _ordered(self, layers: frozenset[str] | set[str]) -> list[str]:
-        return sorted(layers, key=lambda layer: self._order[layer])
 
     @functools.cached_property
     def _order(self) -> Mapping[str, int]:
@@ -238,5 +228,7 @@ class Searching:
                 f"{what} on the images that it was chosen on, but not on {len(self.confirmed_on)} others, "
                 f"nor did a dearer one of {count(looks, 'set')} that were judged there: no set is confirmed."
             )
-        told = f"{what}, confirmed on {len(self.confirmed_on)} images that it was not chosen on"
-        return f"{told} ({looks} sets were judged there)." if looks > 1 else f"{told}."
+        confirmed = (
+            f"{what}, confirmed on {len(self.confirmed_on)} images that it was not chosen on"
+        )
+        return f"{confirmed} ({looks} sets were judged there)." if looks > 1 else f"{confirmed}."

@@ -62,10 +62,8 @@ class Sensitivity:
             alone = goal.loss(self.alone[group.name])
             back = goal.loss(self.full) - goal.loss(self.left_out[group.name])
             gain = max(0.0, (max(0.0, alone) + max(0.0, back)) / 2)
-            errors = [
-                sum(head.nmse for head in self.of_units[unit.parts].heads.values())
-                for unit in units
-            ]
+            of_heads = [self.of_units[unit.parts].heads.values() for unit in units]
+            errors = [sum(head.nmse for head in heads) for heads in of_heads]
             total = sum(errors)
             for unit, error in zip(units, errors, strict=True):
                 result[unit.parts[0]] = gain * (error / total if total > 0 else 1 / len(units))
@@ -73,49 +71,29 @@ class Sensitivity:
 
 
 def units_of(groups: Sequence[Group], every: State) -> tuple[Unit, ...]:
+    """Returns the activations of every group, and its weights, where it has any."""
     units = []
     for group in groups:
         if group.tensors:
-            units.append(
-                Unit(
-                    group=group,
-                    parts=tuple(map(activation, group.tensors)),
-                    state=every.with_only(group.tensors, ()),
-                )
-            )
+            parts, state = map(activation, group.tensors), every.with_only(group.tensors, ())
+            units.append(Unit(group=group, parts=tuple(parts), state=state))
         if group.layers:
-            units.append(
-                Unit(
-                    group=group,
-                    parts=tuple(map(weights, group.layers)),
-                    state=every.with_only((), group.layers),
-                )
-            )
+            parts, state = map(weights, group.layers), every.with_only((), group.layers)
+            units.append(Unit(group=group, parts=tuple(parts), state=state))
     return tuple(units)
 
 
 def sensitivity(
     evaluation: Evaluation, groups: Sequence[Group], images: Sequence[int]
 ) -> Sensitivity:
-    """Computes every group alone in int8, alone in float, and its halves.
-
-    Args:
-        evaluation: Of the network.
-        groups: Of all of its quantisers.
-        images: Indices.
-    """
+    """Computes every group alone in int8, alone in float, and its halves."""
     every = evaluation.full
     units = units_of(groups, every)
     weights_only = State(frozenset(), every.layers)
     activations_only = State(every.pairs, frozenset())
     alone = {group.name: group.alone(every) for group in groups}
     left_out = {group.name: group.left_out(every) for group in groups}
-    states = [
-        weights_only,
-        activations_only,
-        *alone.values(),
-        *left_out.values(),
-    ]
+    states = [weights_only, activations_only, *alone.values(), *left_out.values()]
     what = f"{len(groups)} groups, alone and left out"
     evaluated = evaluation.evaluate(states, images, what, bare=[unit.state for unit in units])
 

@@ -5,7 +5,9 @@ the whole network's simulation, to the bit: ONNX Runtime's own optimisation woul
 a network that is quantised in part into int8. A session has one thread; images are what runs in parallel.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +22,11 @@ from trt_matrix.core.diagnosis.quantisers import DiagnosisError, Quantised, Quan
 from trt_matrix.core.diagnosis.segments import Segment, segments
 from trt_matrix.core.network import graph, ordering
 from trt_matrix.core.network.image_input import batch_of
+from trt_matrix.diagnosis.subject import Told
 
 Values = dict[str, npt.NDArray[Any]]
+
+WORKERS = len(os.sched_getaffinity(0))
 
 _TYPES = {
     f"tensor({name})": element
@@ -65,10 +70,7 @@ class Simulator:
     ) -> None:
         """Makes the sessions of the float network.
 
-        Args:
-            quantised: The network and its quantisers.
-            heads: Output tensors that are wanted.
-            tensors: Further tensors that some state may quantise.
+        `tensors` are further ones that some state may quantise.
 
         Raises:
             DiagnosisError: ONNX Runtime cannot run the network.
@@ -97,31 +99,23 @@ class Simulator:
 
     def base(self, image: npt.NDArray[np.float32], state: State) -> Base:
         """Computes everything of one image, shape (1, …), which fills a batch where the network takes several."""
-        base = Base(state, {}, {})
-        self._walk(state, None, base.raw, base.values, image)
+        raw, values = self._walk(state, image=image)
         wanted = self.tensors.union(self.heads)
-        for name in base.raw.keys() - wanted:
-            del base.raw[name]
-        return base
+        return Base(state, {name: raw[name] for name in raw if name in wanted}, values)
 
     def outputs(self, state: State, base: Base) -> Mapping[str, npt.NDArray[np.float32]]:
         """Returns head's tensor → its value in `state`; only what differs from `base` is computed.
 
         An output that nothing changes is the very array of the base.
         """
-        raw: Values = {}
-        values: Values = {}
-        self._walk(state, base, raw, values, free=True)
+        raw, values = self._walk(state, base, free=True)
         return self._heads(state, {**base.raw, **raw}, {**base.values, **values}, base)
 
     def run(
         self, image: npt.NDArray[np.float32], state: State
     ) -> Mapping[str, npt.NDArray[np.float32]]:
         """Computes the heads alone, keeping no value longer than it is read."""
-        raw: Values = {}
-        values: Values = {}
-        self._walk(state, None, raw, values, image, free=True)
-        return self._heads(state, raw, values)
+        return self._heads(state, *self._walk(state, image=image, free=True))
 
     def heads_of(self, base: Base) -> Mapping[str, npt.NDArray[np.float32]]:
         """Returns head's tensor → its value in the base's own state."""
@@ -133,42 +127,38 @@ class Simulator:
         """Returns what the integers of `value` stand for."""
         if pair not in self._quantisers:
             self._quantisers[pair] = _session(_pair_model(pair))
-        found: npt.NDArray[np.float32] = self._quantisers[pair].run(None, {"x": value})[0]
-        return found
+        quantised: npt.NDArray[np.float32] = self._quantisers[pair].run(None, {"x": value})[0]
+        return quantised
 
     def _heads(
         self, state: State, raw: Values, values: Values, base: Base | None = None
     ) -> Mapping[str, npt.NDArray[np.float32]]:
         """An output that is read as integers inside is given out as it was before, unless it is a head's own pair."""
         own = {pair.tensor for pair in state.pairs if pair.as_head}
-        found = {head: (values if head in own else raw)[head] for head in self.heads}
+        heads = {head: (values if head in own else raw)[head] for head in self.heads}
         if self._batch == 1:
-            return found
+            return heads
         # Of a batch that one image fills; those of a base stay the same arrays.
         return {
             head: base.firsts.setdefault(id(value), value[:1])
             if base and (base.raw.get(head) is value or base.values.get(head) is value)
             else value[:1]
-            for head, value in found.items()
+            for head, value in heads.items()
         }
 
     def _walk(
         self,
         state: State,
-        base: Base | None,
-        raw: Values,
-        values: Values,
+        base: Base | None = None,
         image: npt.NDArray[np.float32] | None = None,
         *,
         free: bool = False,
-    ) -> None:
-        """Computes what differs from `base`, all where there is none, into `raw` and `values`.
+    ) -> tuple[Values, Values]:
+        """Computes what differs from `base`, all where there is none: what segments give, and what is read of them.
 
         Args:
             state: What is quantised.
             base: The same image in another state.
-            raw: Takes what segments give.
-            values: Takes what is read of them.
             image: Where there is no base.
             free: Whether what nothing reads any more is given up; the heads stay.
 
@@ -179,6 +169,8 @@ class Simulator:
         if unknown:
             message = f"tensor {min(unknown)!r} is not among those that this simulator can quantise"
             raise DiagnosisError(message)
+        raw: Values = {}
+        values: Values = {}
         pairs = {pair.tensor: pair for pair in state.pairs}
         before = {pair.tensor: pair for pair in base.state.pairs} if base else {}
 
@@ -203,14 +195,15 @@ class Simulator:
                     name: self._read(name, name in segment.captures, pairs, base, raw, values)
                     for name in segment.reads
                 }
-                made = self._session(index, on).run(segment.gives, feed)
-                raw.update(zip(segment.gives, made, strict=True))
+                outputs = self._session(index, on).run(segment.gives, feed)
+                raw.update(zip(segment.gives, outputs, strict=True))
             for name in segment.gives:
                 settle(name)
             if free:
                 for name in self._last[index]:
                     raw.pop(name, None)
                     values.pop(name, None)
+        return raw, values
 
     @staticmethod
     def _read(
@@ -248,21 +241,14 @@ class Simulator:
                 if node.name in on:
                     node.input[index] = f"{node.name}/quantised/{index}"
                     values.append(numpy_helper.from_array(value, node.input[index]))
-        graph_proto = helper.make_graph(
-            nodes,
-            "segment",
-            [
-                helper.make_tensor_value_info(name, self._types[name], None)
-                for name in segment.reads
-            ],
-            [
-                helper.make_tensor_value_info(name, self._types[name], None)
-                for name in segment.gives
-            ],
-            values,
+        reads, gives = (
+            [helper.make_tensor_value_info(name, self._types[name], None) for name in names]
+            for names in (segment.reads, segment.gives)
         )
         model = helper.make_model(
-            graph_proto, opset_imports=whole.opset_import, functions=whole.functions
+            helper.make_graph(nodes, "segment", reads, gives, values),
+            opset_imports=whole.opset_import,
+            functions=whole.functions,
         )
         model.ir_version = whole.ir_version
         graph.drop_unused_initialisers(model)
@@ -270,12 +256,9 @@ class Simulator:
 
     def _last_readers(self) -> list[list[str]]:
         """Returns for each segment the tensors that nothing behind it reads; heads are kept."""
-        last = {
-            name: index for index, segment in enumerate(self.segments) for name in segment.reads
-        }
+        last: dict[str, int] = {}
         for index, segment in enumerate(self.segments):
-            for name in segment.gives:
-                last.setdefault(name, index)
+            last.update(dict.fromkeys((*segment.gives, *segment.reads), index))
         result: list[list[str]] = [[] for _ in self.segments]
         for name, index in last.items():
             if name not in self.heads:
@@ -289,9 +272,9 @@ def whole_outputs(
     """Returns the heads of a network that is computed in one piece, to hold the segments against."""
     session, batch = _session(model), batch_of(model)
     fed = np.repeat(image, batch, axis=0)
-    made = session.run(list(heads), {graph.require_float32_input(model).name: fed})
+    outputs = session.run(list(heads), {graph.require_float32_input(model).name: fed})
     return {
-        head: value[:1] if batch > 1 else value for head, value in zip(heads, made, strict=True)
+        head: value[:1] if batch > 1 else value for head, value in zip(heads, outputs, strict=True)
     }
 
 
@@ -322,31 +305,30 @@ def _types_of(model: onnx.ModelProto) -> Mapping[str, int]:
     Raises:
         DiagnosisError: it cannot run the network, or a value between nodes is no tensor.
     """
-    model_proto = onnx.ModelProto()
-    model_proto.CopyFrom(model)
-    given = {value.name for value in model_proto.graph.output}
-    names = [
-        name for node in model.graph.node for name in node.output if name and name not in given
-    ]
-    model_proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = _session(model_proto)
-    data_types = {}
-    for one in (*session.get_inputs(), *session.get_outputs()):
-        if one.type not in _TYPES:
+    every = graph.copied(model)
+    given = {value.name for value in model.graph.output}
+    names = [name for name in graph.producers(model) if name not in given]
+    every.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = _session(every)
+    types = {}
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        if value.type not in _TYPES:
             message = (
-                f"{one.name!r} is a {one.type}, which a simulation cannot be cut at: diagnose a head "
+                f"{value.name!r} is a {value.type}, which a simulation cannot be cut at: diagnose a head "
                 "in front of it (`heads: {NAME: {output: TENSOR}}`)"
             )
             raise DiagnosisError(message)
-        data_types[one.name] = _TYPES[one.type]
-    return data_types
+        types[value.name] = _TYPES[value.type]
+    return types
 
 
 def _pair_model(pair: QuantiserPair) -> onnx.ModelProto:
-    scale = numpy_helper.from_array(np.asarray(pair.scale, np.float32), "scale")
     read = pair.scale if pair.read_scale is None else pair.read_scale
-    read_scale = numpy_helper.from_array(np.asarray(read, np.float32), "read_scale")
-    zero = numpy_helper.from_array(np.asarray(pair.zero_point, pair.dtype), "zero")
+    constants = {
+        "scale": np.asarray(pair.scale, np.float32),
+        "read_scale": np.asarray(read, np.float32),
+        "zero": np.asarray(pair.zero_point, pair.dtype),
+    }
     graph_proto = helper.make_graph(
         [
             helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
@@ -355,8 +337,21 @@ def _pair_model(pair: QuantiserPair) -> onnx.ModelProto:
         "pair",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [scale, read_scale, zero],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph_proto, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
     return model
+
+
+def for_all(image: Callable[[int], None], count: int, what: str, told: Told) -> None:
+    """Does images 0 to `count` − 1 in parallel; the first error, or an interruption, ends it."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        running = [pool.submit(image, place) for place in range(count)]
+        try:
+            for done, future in enumerate(running):
+                told(f"{what}: image {done + 1} of {count}")
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

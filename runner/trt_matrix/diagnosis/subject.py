@@ -1,6 +1,6 @@
 """What is diagnosed: a network with its tables, images, gates and boxes, wherever they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from trt_matrix.core.layers.precisions import Ran
 from trt_matrix.core.manifest import EvaluationImage, Gate, HeadGate, Ranked, RecordedDecode
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.network.ranked_told import advice, ranked_by
-from trt_matrix.core.qdq.explicit import PlacementOptions
+from trt_matrix.core.network.ranked_sentences import advice, ranked_by
+from trt_matrix.core.qdq.options import PlacementOptions
 from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.table import Table
 from trt_matrix.errors import ConfigError
+
+Told = Callable[[str], None]
+"""Takes what is being done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +69,8 @@ class Builds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
+    """A network that is diagnosed, with all that is known of it."""
+
     name: str
     model: onnx.ModelProto
     """In canonical form."""
@@ -99,7 +104,7 @@ class Subject:
     run: str | None = None
     folder: Path
     """Where the diagnosis is written."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def made_of_calibration(self) -> Mapping[str, Table]:
@@ -132,7 +137,7 @@ def comparable(
     Raises:
         ConfigError: none is left.
     """
-    boxed = {decoded_head.head for decoded_head in decode.heads} if decode else set()
+    boxed = {decoded.head for decoded in decode.heads} if decode else set()
     notes = []
     kept = []
     for head, tensor in heads:

@@ -1,6 +1,6 @@
 """Measures every quantised tensor on its own, on values of the float network; constant memory in images."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -24,9 +24,8 @@ from trt_matrix.core.diagnosis.tensors import Clamp, TensorTheory, clamps, unlik
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.qdq.weights import channel_axis
 from trt_matrix.core.tables.table import Table
-from trt_matrix.diagnosis.simulator import Simulator
-from trt_matrix.diagnosis.subject import Subject
-from trt_matrix.diagnosis.threads import for_all
+from trt_matrix.diagnosis.simulator import Simulator, for_all
+from trt_matrix.diagnosis.subject import Subject, Told
 
 MOST_IMAGES = 16
 """Ranges and errors of single tensors change little with more."""
@@ -81,12 +80,13 @@ class _Seen:
         ends = levels.min - pair.zero_point, levels.max - pair.zero_point
         low, high = pair.limits
         beyond = amax > min(-low, high)
-        one, other = np.empty((2, min(BLOCK, flat.size)), np.float32)
-        index = np.empty(one.size, np.intp)
+        givens, magnitudes = np.empty((2, min(BLOCK, flat.size)), np.float32)
+        numbers = np.empty(givens.size, np.intp)
         scale, width = np.float32(pair.scale), np.float32(1 / bins.width)
         for start in range(0, flat.size, BLOCK):
             block = flat[start : start + BLOCK]
-            given, magnitude, number = one[: block.size], other[: block.size], index[: block.size]
+            size = block.size
+            given, magnitude, number = givens[:size], magnitudes[:size], numbers[:size]
             # Rounded and clipped as QuantizeLinear and DequantizeLinear do, to the bit.
             np.divide(block, scale, out=given)
             np.rint(given, out=given)
@@ -103,18 +103,11 @@ class _Seen:
 
 
 def theory(
-    subject: Subject,
-    simulator: Simulator,
-    images: Sequence[int],
-    told: Callable[[str], None],
+    subject: Subject, simulator: Simulator, images: Sequence[int], told: Told
 ) -> Mapping[Part, TensorTheory]:
     """Returns each activation and each layer's weights → what quantising it costs on its own.
 
-    Args:
-        subject: What is diagnosed.
-        simulator: Of it.
-        images: Indices; `MOST_IMAGES` of them are looked at, spread evenly, one on each processor.
-        told: Told of progress.
+    `MOST_IMAGES` of the images are looked at, spread evenly, one on each processor.
 
     Raises:
         DiagnosisError: a tensor is NaN or infinite in the float network.
@@ -137,9 +130,11 @@ def theory(
 
     def look(place: int) -> None:
         values = simulator.base(subject.image(chosen[place]), State()).raw
-        for pair, one in seen.items():
+        for pair, activation_seen in seen.items():
             value, clamp = values[pair.tensor], limits.get(pair.tensor)
-            one.add(place, value if clamp is None else np.clip(value, clamp.low, clamp.high))
+            if clamp:
+                value = np.clip(value, clamp.low, clamp.high)
+            activation_seen.add(place, value)
 
     for_all(look, len(chosen), "every tensor on its own", told)
     leaders = scale_groups(quantised.model)
@@ -147,13 +142,9 @@ def theory(
     for pair in seen:
         together.setdefault(leaders.get(pair.tensor, pair.tensor), []).append(pair)
     files = [subject.files[index] for index in chosen]
-    theories = {
-        pair: tensor_theory
-        for leader, same in together.items()
-        for pair, tensor_theory in _activations(
-            [seen[pair] for pair in same], subject, leader, files
-        )
-    }
+    theories: dict[QuantiserPair, TensorTheory] = {}
+    for leader, same in together.items():
+        theories.update(_activations([seen[pair] for pair in same], subject, leader, files))
     theories |= {pair: replace(theories[twin], name=pair.tensor) for pair, twin in twins.items()}
     return {**{activation(pair.tensor): theories[pair] for pair in pairs}, **_weights(quantised)}
 
@@ -163,13 +154,13 @@ def _twins(
 ) -> Mapping[QuantiserPair, QuantiserPair]:
     """Returns pair before Relu or Clip → the same one behind it: both do the same to what matters."""
     of = {pair.tensor: pair for pair in pairs}
-    quantiser_pairs = {}
+    twins = {}
     for pair in pairs:
         clamp = limits.get(pair.tensor)
         after = of.get(clamp.gives) if clamp else None
         if after and replace(after, tensor=pair.tensor) == pair and after.tensor not in limits:
-            quantiser_pairs[pair] = after
-    return quantiser_pairs
+            twins[pair] = after
+    return twins
 
 
 def _activations(
@@ -177,50 +168,46 @@ def _activations(
 ) -> Iterator[tuple[QuantiserPair, TensorTheory]]:
     """Yields activations that share one range: what is best for them together is the best that there is."""
     other = _next(subject.table, subject.others, leader)
-    best = _best([one.histogram for one in seen])
+    best = _best([activation_seen.histogram for activation_seen in seen])
     # A larger value that calibration saw is a reason for a range that no image here needs.
     largest = [
         table.amax[leader]
         for table in subject.others.values()
         if table.provenance.algorithm in MINMAX and leader in table.amax
     ]
-    shared = max((*(one.histogram.amax for one in seen), *largest))
+    shared = max((*(activation_seen.histogram.amax for activation_seen in seen), *largest))
     tables = [subject.table, *subject.made_of_calibration.values()]
     ranges = np.array(sorted({table.amax[leader] for table in tables if leader in table.amax}))
-    for one, best_mse in zip(seen, best, strict=True):
-        pair = one.pair
-        mse = float(one.squares.sum()) / max(one.elements, 1)
-        worst = [index for index in np.argsort(-one.clipped, kind="stable") if one.clipped[index]]
-        yield (
-            pair,
-            TensorTheory(
-                name=pair.tensor,
-                scale=pair.scale,
-                elements=one.elements,
-                error_steps=float(np.sqrt(mse)) / pair.scale,
-                clipped_share=int(one.clipped.sum()) / max(one.elements, 1),
-                amax=one.histogram.amax,
-                shared_amax=shared,
-                range=max(map(abs, pair.limits)) - pair.scale / 2,
-                mse=mse,
-                best_mse=min(mse, best_mse),
-                unlike_channels=unlike(one.channels) if one.channels is not None else 0.0,
-                next_range=other[0] if other else None,
-                next_table=other[1] if other else None,
-                leader=leader,
-                errors=dict(
-                    zip(ranges.tolist(), _errors(one.histogram, ranges).tolist(), strict=True)
-                ),
-                images=tuple(files[index] for index in worst[:NAMED_IMAGES]),
-            ),
+    for values, best_mse in zip(seen, best, strict=True):
+        pair, elements, clipped = values.pair, max(values.elements, 1), values.clipped
+        mse = float(values.squares.sum()) / elements
+        worst = [index for index in np.argsort(-clipped, kind="stable") if clipped[index]]
+        errors = _errors(values.histogram, ranges)
+        tensor = TensorTheory(
+            name=pair.tensor,
+            scale=pair.scale,
+            elements=values.elements,
+            error_steps=float(np.sqrt(mse)) / pair.scale,
+            clipped_share=int(clipped.sum()) / elements,
+            amax=values.histogram.amax,
+            shared_amax=shared,
+            range=max(map(abs, pair.limits)) - pair.scale / 2,
+            mse=mse,
+            best_mse=min(mse, best_mse),
+            unlike_channels=unlike(values.channels) if values.channels is not None else 0.0,
+            next_range=other[0] if other else None,
+            next_table=other[1] if other else None,
+            leader=leader,
+            errors=dict(zip(ranges.tolist(), errors.tolist(), strict=True)),
+            images=tuple(files[index] for index in worst[:NAMED_IMAGES]),
         )
+        yield pair, tensor
 
 
 def _best(histograms: Sequence[Histogram]) -> list[float]:
     """Returns each one's mean square error by the one symmetric range that is best for all."""
-    ranges = [
-        float(threshold_of(histogram, "mse", {})) for histogram in histograms if histogram.amax > 0
-    ]
+    used = [histogram for histogram in histograms if histogram.amax > 0]
+    ranges = [float(threshold_of(histogram, "mse", {})) for histogram in used]
     if not ranges:
         return [0.0] * len(histograms)
     errors = np.stack([_errors(histogram, np.array(ranges)) for histogram in histograms])
@@ -237,8 +224,8 @@ def _errors(histogram: Histogram, ranges: npt.NDArray[np.float64]) -> npt.NDArra
     if histogram.amax == 0 or bins is None:
         return np.zeros(len(ranges))
     counts = bins.counts[: bins.used].astype(np.float64)
-    found: npt.NDArray[np.float64] = squared_errors(counts, ranges / bins.width)
-    return found * float(bins.width) ** 2
+    errors: npt.NDArray[np.float64] = squared_errors(counts, ranges / bins.width)
+    return errors * float(bins.width) ** 2
 
 
 def _elements(histogram: Histogram) -> float:
@@ -252,8 +239,8 @@ def _next(table: Table, others: Mapping[str, Table], leader: str) -> tuple[float
     if own is None:
         return None
     ranges = [(other.amax[leader], name) for name, other in others.items() if leader in other.amax]
-    above = [one for one in ranges if one[0] > own * 1.001]
-    below = [one for one in ranges if one[0] < own * 0.999]
+    above = [(amax, name) for amax, name in ranges if amax > own * 1.001]
+    below = [(amax, name) for amax, name in ranges if amax < own * 0.999]
     return min(above) if above else max(below) if below else None
 
 
@@ -261,16 +248,11 @@ def _weights(quantised: Quantised) -> Mapping[Part, TensorTheory]:
     values = {tensor.name: tensor for tensor in quantised.model.graph.initializer}
     theories = {}
     for node in quantised.model.graph.node:
-        parameters = quantised.parameters.get(node.name)
-        if not parameters:
-            continue
-        pairs = [
-            (
-                np.asarray(numpy_helper.to_array(values[node.input[index]]), np.float32),
-                np.asarray(value, np.float32),
-            )
-            for index, value in sorted(parameters.items())
-        ]
-        axis = channel_axis(node, pairs[0][0].ndim) if pairs[0][0].ndim > 1 else 0
-        theories[weights(node.name)] = weights_theory(node.name, pairs, axis)
+        if parameters := quantised.parameters.get(node.name):
+            # The weight comes before a bias.
+            index, given = min(parameters.items())
+            weight = np.asarray(numpy_helper.to_array(values[node.input[index]]), np.float32)
+            axis = channel_axis(node, weight.ndim) if weight.ndim > 1 else 0
+            tensor = weights_theory(node.name, weight, np.asarray(given, np.float32), axis)
+            theories[weights(node.name)] = tensor
     return theories

@@ -11,7 +11,7 @@ import onnx
 
 from trt_matrix.core.network.image_input import batch_of
 from trt_matrix.core.qdq.adjustable import Adjustable, adjustable
-from trt_matrix.core.qdq.explicit import PlacementOptions
+from trt_matrix.core.qdq.options import PlacementOptions
 from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.best import (
     CLOSE,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.qdq.explicit import PlacementOptions
+from trt_matrix.core.qdq.options import PlacementOptions
 from trt_matrix.core.records import Calibration
 from trt_matrix.core.tables.table import Table, TableError
 from trt_matrix.execution import best

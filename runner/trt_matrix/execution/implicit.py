@@ -5,7 +5,7 @@ import json
 from trt_matrix.core.cells import Pass
 from trt_matrix.core.diagnosis.groups import made_by
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.equal_ranges import equal_ranges
+from trt_matrix.core.qdq.scale_groups import equal_ranges
 from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.wanted import Implicit, PassRequests
 from trt_matrix.store.results import object_of

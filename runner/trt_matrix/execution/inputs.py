@@ -9,7 +9,8 @@ import onnx
 
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.qdq.explicit import PlacementOptions, place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import PlacementOptions, simulation_of
 from trt_matrix.core.qdq.placements import Placed
 from trt_matrix.core.records import StoredObject
 from trt_matrix.core.tables.pooled import max_pools

@@ -6,7 +6,6 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from trt_matrix.core.layers import executed as executed_shares
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
 from trt_matrix.core.layers.executed import executed_share
 from trt_matrix.core.network.graph import GraphError
@@ -31,7 +30,7 @@ def shares_of(
     except (DecodeError, GraphError) as error:
         message = f"{executed.name} is no graph that this network can have become: {error}"
         raise AnswerError(message) from error
-    return _stored(shares, heads)
+    return {head: shares[tensor] for head, tensor in heads if tensor in shares}
 
 
 def shares_of_layers(
@@ -53,7 +52,7 @@ def shares_of_layers(
         shares = engine_share(layers, original, names, quantised=quantised)
     except (DecodeError, GraphError) as error:
         raise AnswerError(f"the engine's layers are not those of this network: {error}") from error
-    return _stored(shares, heads)
+    return {head: shares[tensor] for head, tensor in heads if tensor in shares}
 
 
 def coverage_of(
@@ -72,21 +71,3 @@ def coverage_of(
     except (DecodeError, GraphError) as error:
         message = f"what of the table arrived cannot be told of this network: {error}"
         raise AnswerError(message) from error
-
-
-def _stored(
-    shares: Mapping[str, executed_shares.ExecutedShare], heads: Sequence[tuple[str, str]]
-) -> Mapping[str, IntegerShare]:
-    return {
-        head: IntegerShare(
-            integer_macs=shares[tensor].macs_int,
-            total_macs=shares[tensor].macs_total,
-            float_layers=tuple(shares[tensor].float_layers),
-            placed_float=tuple(shares[tensor].placed_float),
-            placed_float_macs=shares[tensor].placed_float_macs,
-            integer_operators=dict(shares[tensor].operators),
-            float_operators=dict(shares[tensor].float_operators),
-        )
-        for head, tensor in heads
-        if tensor in shares
-    }

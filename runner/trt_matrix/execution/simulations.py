@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.qdq.explicit import PlacementOptions
+from trt_matrix.core.qdq.options import PlacementOptions
 from trt_matrix.core.qdq.placements import ENGINES, Placed
 from trt_matrix.core.records import Measurement, StoredObject
 from trt_matrix.core.tables.table import Table

@@ -3,7 +3,7 @@
 The report shows them; no verdict needs them. So what is gone, or cannot be read, is left out.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -22,7 +22,7 @@ from trt_matrix.core.network.network_map import NetworkMap, network_map
 from trt_matrix.core.qdq.explicit import deciding
 from trt_matrix.core.qdq.placements import Placed, placed_of
 from trt_matrix.core.records import StoredObject
-from trt_matrix.core.tables.table import TableError, from_json
+from trt_matrix.core.tables.table import Table, TableError, from_json
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.answer_models import LayersAnswer
 from trt_matrix.store.results import RunFolder, Store
@@ -82,18 +82,20 @@ def deciding_of(model: onnx.ModelProto | None) -> Deciding | None:
     return of
 
 
-def ranges_of(run: RunFolder, manifest: Manifest) -> dict[str, Mapping[str, float]]:
-    """Returns table's digest → tensor → amax, for the tables that are still in the run's folder."""
-    found: dict[str, Mapping[str, float]] = {}
+def tables_of(run: RunFolder, manifest: Manifest) -> Iterator[tuple[str, Table]]:
+    """Yields (digest as the manifest has it, table), of those that are still in the run's folder."""
     for digest in manifest.tables:
         path = run.folder / "tables" / f"{digest[:12]}.json"
         try:
-            table = from_json(path.read_text("utf-8"))
+            yield digest, from_json(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, TableError):
             continue
-        if table.digest == digest:
-            found[digest] = table.amax
-    return found
+
+
+def ranges_of(run: RunFolder, manifest: Manifest) -> dict[str, Mapping[str, float]]:
+    """Returns table's digest → tensor → amax, for the tables that are still in the run's folder."""
+    tables = tables_of(run, manifest)
+    return {digest: table.amax for digest, table in tables if table.digest == digest}
 
 
 def diagnosis_of(run: RunFolder) -> Diagnosis | None:

@@ -10,7 +10,7 @@ from trt_matrix.config.problems import did_you_mean, few
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.cutting import UNKNOWN, left_out, obstacle, tensors_of, types_of
 from trt_matrix.core.network.ranked import Rankings
-from trt_matrix.core.network.ranked_told import advice, ranked_by
+from trt_matrix.core.network.ranked_sentences import advice, ranked_by
 from trt_matrix.core.network.shapes import inferred
 from trt_matrix.core.network.tail_limits import limits
 from trt_matrix.core.words import count, listed, verb

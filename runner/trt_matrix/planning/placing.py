@@ -13,9 +13,9 @@ from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.graph import STANDARD_DOMAINS, GraphError
 from trt_matrix.core.network.operators import MACS, carries, joined_by
-from trt_matrix.core.qdq.equal_ranges import equal_ranges
 from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.placements import Placed, PlacementChoice, kept_in_float
+from trt_matrix.core.qdq.scale_groups import equal_ranges
 from trt_matrix.core.qdq.weight_spread import WIDE
 from trt_matrix.core.tables.table import Provenance, Table
 from trt_matrix.core.words import count, listed, verb, visible

@@ -20,7 +20,8 @@ from trt_matrix.core.manifest import Manifest, RunRequest
 from trt_matrix.core.metrics import metrics
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.qdq.explicit import place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import simulation_of
 from trt_matrix.core.qdq.placements import Placed, placed_of
 from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.reduced.converting import convert

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from trt_matrix.commands.migration import files
 from trt_matrix.commands.migration.migrating import MigrationWish
 from trt_matrix.commands.migration.sources import source_of
-from trt_matrix.core.migration.calling import called_as
+from trt_matrix.core.migration.tensor_names import called_as
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.equal_ranges import equal_ranges
+from trt_matrix.core.qdq.scale_groups import equal_ranges
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.table import LEVELS, TableError
 from trt_matrix.core.tables.trt_cache import Cache, write

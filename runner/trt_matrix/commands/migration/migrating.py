@@ -14,7 +14,8 @@ from trt_matrix.core.migration.to_cache import ToCache, to_cache
 from trt_matrix.core.migration.to_qdq import ToQdq, to_qdq
 from trt_matrix.core.migration.tracing import TensorFate
 from trt_matrix.core.network import graph
-from trt_matrix.core.qdq.explicit import TENSORRT, PlacementOptions, place, simulation_of
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.core.shipped.quantisation import quantisation_of
 from trt_matrix.core.shipped.stripping import stripped
 from trt_matrix.core.tables.forms import ReadTable

@@ -21,7 +21,7 @@ from trt_matrix.core.answers.undecided import uncomparable, undecided
 from trt_matrix.core.answers.versions import amount, engines, factors_told, versions
 from trt_matrix.core.cells import Precision, TableSource
 from trt_matrix.core.qdq.placements import PRECISE
-from trt_matrix.core.reduced.told import converted_sentences
+from trt_matrix.core.reduced.conversion_sentences import converted_sentences
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, TESTED, Kind
 from trt_matrix.core.words import capital, listed, span, verb

@@ -11,7 +11,7 @@ from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, told_of
 from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.judgement import CellResult
-from trt_matrix.core.reduced.told import converted_sentences
+from trt_matrix.core.reduced.conversion_sentences import converted_sentences
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import capital, count, listed, span

@@ -18,7 +18,7 @@ from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.layers.engine_layers import INT8
-from trt_matrix.core.layers.held import named_layers
+from trt_matrix.core.layers.precisions import named_layers
 from trt_matrix.core.timed_together import timed_together
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count, listed

@@ -6,7 +6,7 @@ from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import made
 from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, losses
-from trt_matrix.core.network.ranked_told import without_boxes
+from trt_matrix.core.network.ranked_sentences import without_boxes
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
 from trt_matrix.core.words import capital, listed, span

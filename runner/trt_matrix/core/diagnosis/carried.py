@@ -66,7 +66,7 @@ def carried(quantised: Quantised, table: Table) -> tuple[ResizingRanges, ...]:
 
 def implicit(quantised: Quantised, table: Table, in_int8: Iterable[ResizingRanges]) -> State:
     """Returns the state in which every tensor has its own range, and these resizings give integers on."""
-    sources = {one.target: one for one in in_int8}
+    sources = {resizing.target: resizing for resizing in in_int8}
 
     def own(pair: QuantiserPair) -> QuantiserPair:
         if pair.tensor not in table.amax:
@@ -110,7 +110,7 @@ class ResizingBuilds:
         loss = self.qdq[head] - min(self.measured[head])
         near = max(NEAR_DB, loss / 4)
         return (
-            all(abs(one - self.given_on[head]) <= near for one in self.measured[head])
+            all(abs(kept - self.given_on[head]) <= near for kept in self.measured[head])
             and self.all_held[head] - self.given_on[head] >= loss / 2
         )
 
@@ -125,16 +125,13 @@ def smallest(
 ) -> frozenset[str]:
     """Returns resizings that must be held, having tried to let each of the others go.
 
-    Args:
-        layers: All that may be held.
-        holds: Whether a set of them is enough; all of them are.
+    With all of them held it is enough; `holds` says of fewer whether it is.
     """
-    kept = {layer.layer for layer in layers}
-    order = {layer.layer: layer.apart for layer in layers}
-    for layer in sorted(order, key=lambda name: (order[name], name)):
-        if holds(frozenset(kept - {layer})):
-            kept.discard(layer)
-    return frozenset(kept)
+    kept = frozenset(resizing.layer for resizing in layers)
+    for resizing in sorted(layers, key=lambda each: (each.apart, each.layer)):
+        if holds(kept - {resizing.layer}):
+            kept -= {resizing.layer}
+    return kept
 
 
 def sound_with_equal_ranges(ways: Sequence[ResizingBuilds]) -> int:
@@ -142,5 +139,6 @@ def sound_with_equal_ranges(ways: Sequence[ResizingBuilds]) -> int:
     return sum(
         len(way.cells)
         for way in ways
-        if way.in_int8 and not way.loses and all(one.apart < EQUAL for one in way.in_int8)
+        if way.in_int8 and not way.loses
+        if all(resizing.apart < EQUAL for resizing in way.in_int8)
     )

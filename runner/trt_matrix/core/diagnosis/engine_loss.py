@@ -17,8 +17,8 @@ from trt_matrix.core.diagnosis.carried import (
     ResizingRanges,
     sound_with_equal_ranges,
 )
-from trt_matrix.core.diagnosis.elsewhere import elsewhere
 from trt_matrix.core.diagnosis.record import EngineLoss, ImplicitBuilds, Resizing
+from trt_matrix.core.diagnosis.tool_settings import elsewhere
 from trt_matrix.core.layers.choices import Choice
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.precisions import Ran
@@ -43,25 +43,19 @@ def by_position(network: NetworkMap, builds: Sequence[SeenBuild]) -> tuple[str, 
     Of a build that lost something: those it ran in int8, that neither multiply nor are fused into what
     does, and that no build with its table ran in int8 without losing every head behind them.
     """
-    found: set[str] = set()
+    suspects: set[str] = set()
     for table in {build.table for build in builds}:
-        same = [build for build in builds if build.table == table]
-        cleared = {
-            layer.name
-            for build in same
-            for part, layer in network.layers
-            if build.ran.get(layer.name) == INT8 and not build.lost.issuperset(part.heads)
-        }
-        found |= {
-            layer.name
-            for build in same
-            for part, layer in network.layers
-            if build.ran.get(layer.name) == INT8
-            and build.lost.intersection(part.heads)
-            and layer.name not in cleared
-            and layer.operator not in MACS | POINTWISE
-        }
-    return tuple(layer.name for _, layer in network.layers if layer.name in found)
+        losing: set[str] = set()
+        cleared: set[str] = set()
+        for build in builds:
+            for part, layer in network.layers:
+                if build.table == table and build.ran.get(layer.name) == INT8:
+                    if not build.lost.issuperset(part.heads):
+                        cleared.add(layer.name)
+                    elif part.heads and layer.operator not in MACS | POINTWISE:
+                        losing.add(layer.name)
+        suspects |= losing - cleared
+    return tuple(layer.name for _, layer in network.layers if layer.name in suspects)
 
 
 def given_on(
@@ -69,18 +63,15 @@ def given_on(
 ) -> EngineLoss:
     """Returns a loss that integers given on explain.
 
-    Args:
-        ways: All builds.
-        held: The resizings that have to be held.
-        held_db: Head → the least that it then keeps with any table whose builds lost, simulated.
-        images: How many all errors are over.
+    `held_db` is head → the least that it keeps, with the resizings `held` and any table whose builds lost,
+    simulated.
     """
     unlike: dict[str, ResizingRanges] = {}
     for way in ways:
         for carried in way.in_int8 if way.loses else ():
             if carried.layer in held and carried.apart >= unlike.get(carried.layer, carried).apart:
                 unlike[carried.layer] = carried
-    layers = tuple(carried.layer for carried in sorted(unlike.values(), key=lambda one: one.place))
+    layers = tuple(each.layer for each in sorted(unlike.values(), key=lambda each: each.place))
     tested = [way for way in ways if way.held.issuperset(layers)]
     lost = _lost(ways)
     it, its = ("it", "its") if len(layers) == 1 else ("them", "their")
@@ -94,24 +85,16 @@ def given_on(
     else:
         proof = "A run with these `fp32_layers` has to prove it."
     equal = sound_with_equal_ranges(ways)
-    told = (
-        f"{count(equal, 'build')} with equal ranges lost nothing" if equal else "not measured here"
-    )
+    sound = f"{count(equal, 'build')} with equal ranges lost nothing"
     sentence = (
         f"{_beyond(ways)}. That is what is lost where a resizing in int8 gives on the integers of its input, "
         f"and they are read at its output's scale: {_worst(ways)}. With {listed(layers)} held in floating point "
         f"{predicted} are simulated. {proof} One range in the table for {its} input and output does the "
-        f"same ({told})."
+        f"same ({sound if equal else 'not measured here'})."
     )
-    return _record(
-        "integers given on",
-        layers,
-        ways,
-        images,
-        sentence,
-        resizings=[unlike[layer] for layer in layers],
-        held_db=held_db,
-    )
+    resizings = [unlike[layer] for layer in layers]
+    why = "integers given on"
+    return _record(why, layers, ways, images, sentence, resizings=resizings, held_db=held_db)
 
 
 def of_choices(
@@ -119,7 +102,7 @@ def of_choices(
 ) -> EngineLoss:
     """Returns a loss that goes along with what builds chose to run in int8."""
     layers = tuple(dict.fromkeys(layer for choice in choices for layer in choice.layers))
-    told = "; ".join(
+    differences = "; ".join(
         f"{choice.head} keeps {span(choice.worse_db)} dB in builds with {listed(choice.layers)} in int8, "
         f"{span(choice.better_db)} dB in those without"
         + (f" ({len(choice.held_db)} because it was held)" if choice.held_db else "")
@@ -130,7 +113,7 @@ def of_choices(
         if all(choice.held_db for choice in choices)
         else "A run with these `fp32_layers` has to prove it."
     )
-    text = f"{_beyond(ways)}. No simulation explains it, but builds differ: {told}. {sure}"
+    text = f"{_beyond(ways)}. No simulation explains it, but builds differ: {differences}. {sure}"
     return _record("builds differ", layers, ways, images, text)
 
 
@@ -205,27 +188,27 @@ def _lost(ways: Sequence[ResizingBuilds]) -> tuple[str, ...]:
 
 def _beyond(ways: Sequence[ResizingBuilds]) -> str:
     """Returns how much is lost, of each head where it is most."""
-    told = []
+    losses = []
     for head in _lost(ways):
         way = max(
             (builds for builds in ways if builds.lost(head)),
             key=lambda builds: builds.qdq[head] - min(builds.measured[head]),
         )
-        told.append(
+        losses.append(
             f"{head} keeps {min(way.measured[head]):.1f} dB where Q/DQ nodes with its table "
             f"({way.table}) keep {way.qdq[head]:.1f} dB"
         )
-    return f"Implicit builds lose what 8 bits and the table do not: {listed(told)}"
+    return f"Implicit builds lose what 8 bits and the table do not: {listed(losses)}"
 
 
 def _worst(ways: Sequence[ResizingBuilds]) -> str:
     """Returns how near the simulation comes where it is farthest."""
     rows = [
-        (abs(one - way.given_on[head]), head, one, way.given_on[head])
+        (abs(measured - way.given_on[head]), head, measured, way.given_on[head])
         for way in ways
         for head in way.loses
         if way.explained(head)
-        for one in way.measured[head]
+        for measured in way.measured[head]
     ]
-    apart, head, one, other = max(rows)
-    return f"simulated so, every number comes within {apart:.2f} dB ({head} {other:.1f} for {one:.1f} dB)"
+    apart, head, measured, simulated = max(rows)
+    return f"simulated so, every number comes within {apart:.2f} dB ({head} {simulated:.1f} for {measured:.1f} dB)"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +19,8 @@ WORST_SHARE = 0.25
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadErrors:
+    """What one head loses in one state."""
+
     error: Metrics
     """Over all images."""
     worst: Metrics
@@ -38,6 +40,8 @@ class HeadErrors:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StateErrors:
+    """What every head, and the whole network, loses in one state."""
+
     heads: Mapping[str, HeadErrors]
     whole: BoxErrors | None = None
 
@@ -133,54 +137,46 @@ def failing(goals: tuple[Goal, ...], errors: StateErrors) -> tuple[Goal, ...]:
     return tuple(goal for goal in goals if not holds(goal, errors))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageErrors:
-    """Sums of one state over images, in the order of `heads`; from them come all errors."""
+def state_errors(
+    sums: Sums,
+    worst: Mapping[str, list[int]],
+    boxes: Mapping[str, BoxErrors],
+    whole: BoxErrors | None,
+) -> StateErrors:
+    """Returns the errors of one state over all images, and over those that are the worst of each head.
 
-    heads: tuple[str, ...]
-    sums: Sums
-    """Shape (images, heads)."""
-    boxes: Mapping[str, BoxErrors] = field(default_factory=dict)
-    """Head → what became of its boxes, over all these images."""
-    whole: BoxErrors | None = None
-
-    def errors(self, worst: Mapping[str, list[int]]) -> StateErrors:
-        """Returns the errors over all images, and over those that are the worst of each head."""
-        return StateErrors(
-            heads={
-                head: HeadErrors(
-                    error=metrics(self.sums[:, index]),
-                    worst=metrics(self.sums[worst[head], index]),
-                    boxes=self.boxes.get(head),
-                )
-                for index, head in enumerate(self.heads)
-            },
-            whole=self.whole,
+    Args:
+        sums: Shape (images, heads).
+        worst: Every head, in the order of the second axis → places of its worst images.
+        boxes: Head → what became of its boxes, over all these images; none where they are not known.
+        whole: The same of the whole network.
+    """
+    heads = {
+        head: HeadErrors(
+            error=metrics(sums[:, index]), worst=metrics(sums[places, index]), boxes=boxes.get(head)
         )
+        for index, (head, places) in enumerate(worst.items())
+    }
+    return StateErrors(heads=heads, whole=whole)
 
 
 def worst_images(heads: tuple[str, ...], sums: Sums) -> Mapping[str, list[int]]:
-    """Returns head → positions of the images with the largest relative error, the largest first.
+    """Returns head → places of the images with the largest relative error in int8, the largest first.
 
-    Args:
-        heads: In the order of the second axis.
-        sums: Of the network in int8, shape (images, heads).
+    `sums` has the shape (images, heads).
     """
     count = max(1, math.ceil(WORST_SHARE * len(sums)))
-    found = {}
+    worst = {}
     for index, head in enumerate(heads):
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(
-                sums["r2"][:, index] > 0, sums["d2"][:, index] / sums["r2"][:, index], 0.0
-            )
-        found[head] = [int(one) for one in np.argsort(-share, kind="stable")[:count]]
-    return found
+            error, energy = sums["d2"][:, index], sums["r2"][:, index]
+            share = np.where(energy > 0, error / energy, 0.0)
+        worst[head] = list(map(int, np.argsort(-share, kind="stable")[:count]))
+    return worst
 
 
 def _nmse(error: Metrics) -> float:
-    if error.nonfinite or error.nmse is None:
-        return math.inf
-    return error.nmse
+    return math.inf if error.nonfinite or error.nmse is None else error.nmse
 
 
 def decibel(nmse: float) -> float | None:

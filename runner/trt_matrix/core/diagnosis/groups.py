@@ -74,21 +74,17 @@ def groups(quantised: Quantised) -> tuple[Group, ...]:
 def fused_behind(model: onnx.ModelProto) -> Mapping[str, tuple[str, ...]]:
     """Returns layer → the activations that belong to it: pointwise nodes behind it and no other layer."""
     origins = _origins(model)
-    found: dict[str, list[str]] = {}
+    fused: dict[str, list[str]] = {}
     for node in model.graph.node:
         if node.op_type in POINTWISE and node.output[0] in origins:
             origin = origins[node.output[0]]
             if origin != node.name:
-                found.setdefault(origin, []).append(node.name)
-    return {name: tuple(behind) for name, behind in found.items()}
+                fused.setdefault(origin, []).append(node.name)
+    return {name: tuple(behind) for name, behind in fused.items()}
 
 
 def made_by(model: onnx.ModelProto, layers: Collection[str]) -> tuple[str, ...]:
     """Returns the tensors that layers give out, and the activations that TensorRT fuses into them.
-
-    Args:
-        model: In canonical form.
-        layers: Names of its nodes.
 
     Raises:
         QdqError: it has no such node.
@@ -99,7 +95,8 @@ def made_by(model: onnx.ModelProto, layers: Collection[str]) -> tuple[str, ...]:
     nodes = {node.name: node for node in model.graph.node}
     fused = fused_behind(model)
     names = [name for layer in layers for name in (layer, *fused.get(layer, ()))]
-    return tuple(dict.fromkeys(one for name in names for one in nodes[name].output if one))
+    tensors = (tensor for name in names for tensor in nodes[name].output)
+    return tuple(dict.fromkeys(filter(None, tensors)))
 
 
 def _origins(model: onnx.ModelProto) -> dict[str, str]:
@@ -116,6 +113,6 @@ def _origins(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _in_order(model: onnx.ModelProto, wanted: frozenset[str]) -> list[str]:
-    made = [info.name for info in graph.inputs(model)]
-    made += [tensor for node in model.graph.node for tensor in node.output]
-    return [tensor for tensor in made if tensor in wanted]
+    tensors = [info.name for info in graph.inputs(model)]
+    tensors += [tensor for node in model.graph.node for tensor in node.output]
+    return [tensor for tensor in tensors if tensor in wanted]

@@ -56,12 +56,12 @@ def read_profile(content: bytes) -> Mapping[str, float]:
             "it is no list of layers with name and averageMs, as trtexec --exportProfile writes"
         )
         raise ProfileError(message) from error
-    found: dict[str, float] = {}
+    times: dict[str, float] = {}
     for layer in layers:
-        found[layer.name] = found.get(layer.name, 0.0) + layer.averageMs
-    if not sum(found.values()) > 0:
+        times[layer.name] = times.get(layer.name, 0.0) + layer.averageMs
+    if not sum(times.values()) > 0:
         raise ProfileError(NO_TIME)
-    return found
+    return times
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,11 @@ class TimedLayer:
 
 def by_name(profile: Mapping[str, float], layers: Collection[str]) -> list[TimedLayer]:
     """Returns what trtexec told: layer of the engine → time; `layers` are those that multiply."""
-    return [TimedLayer(time, _own(name, _members(name, layers))) for name, time in profile.items()]
+    timed = []
+    for name, time in profile.items():
+        parts = [name] if name in layers else [part.strip() for part in _PARTS.split(name)]
+        timed.append(TimedLayer(time, _own(name, parts, layers)))
+    return timed
 
 
 def by_tensors(
@@ -84,22 +88,16 @@ def by_tensors(
 ) -> list[TimedLayer]:
     """Returns what our own job told of a network's engine; `layers` are those that multiply."""
     makers = producers(model)
-    return [
-        TimedLayer(
-            layer_time.seconds,
-            _own(
-                layer_time.name,
-                {makers[tensor].name for tensor in layer_time.tensors if tensor in makers}
-                & set(layers),
-            ),
-        )
-        for layer_time in layer_times
-    ]
+    timed = []
+    for layer in layer_times:
+        parts = [makers[tensor].name for tensor in layer.tensors if tensor in makers]
+        timed.append(TimedLayer(layer.seconds, _own(layer.name, parts, layers)))
+    return timed
 
 
-def _own(name: str, members: Collection[str]) -> frozenset[str]:
-    """Returns what is in a layer: one that only reformats is called after those that it is for."""
-    return frozenset(() if is_reformatting(name) else members)
+def _own(name: str, parts: Iterable[str], layers: Collection[str]) -> frozenset[str]:
+    """Returns which of `layers` are in one of the engine's: one that only reformats is called after others."""
+    return frozenset(() if is_reformatting(name) else layers).intersection(parts)
 
 
 def work_shares(work: Mapping[str, int]) -> Mapping[str, float]:
@@ -114,9 +112,7 @@ def latency_shares(profile: Collection[TimedLayer], work: Mapping[str, int]) -> 
     What an engine fused belongs to the layers in it that multiply, by their multiply-accumulates; the time of
     what it is told of no such layer (reformatting, resizing) to none.
 
-    Args:
-        profile: Of all layers of the engine.
-        work: Layer of the network that multiplies → multiply-accumulates.
+    `work` has the multiply-accumulates of every layer of the network that multiplies.
 
     Raises:
         ProfileError: it names too few of the layers, or none took any time.
@@ -132,18 +128,12 @@ def latency_shares(profile: Collection[TimedLayer], work: Mapping[str, int]) -> 
         for layer in timed.layers:
             part = work[layer] / weight if weight else 1 / len(timed.layers)
             shares[layer] += timed.time / total * part
-    known = sum(work[one] for one in named)
+    known = sum(work[layer] for layer in named)
     if known < LEAST_NAMED * sum(work.values()):
-        lacking = [one for one in work if one not in named]
+        lacking = [layer for layer in work if layer not in named]
         message = (
             f"it names {len(named)} of the {len(work)} layers that multiply, not {lacking[0]!r}: is it of this "
             "network's engine?"
         )
         raise ProfileError(message)
     return shares
-
-
-def _members(name: str, layers: Collection[str]) -> set[str]:
-    if name in layers:
-        return {name}
-    return {part.strip() for part in _PARTS.split(name)} & set(layers)

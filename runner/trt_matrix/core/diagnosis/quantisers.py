@@ -15,7 +15,8 @@ from onnx import numpy_helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import MACS
-from trt_matrix.core.qdq.explicit import Placement, PlacementOptions, place, simulation_of
+from trt_matrix.core.qdq.explicit import Placement, place
+from trt_matrix.core.qdq.options import PlacementOptions, simulation_of
 from trt_matrix.core.tables.table import Table
 
 Array = npt.NDArray[np.generic]
@@ -43,10 +44,8 @@ class QuantiserPair:
     def limits(self) -> tuple[float, float]:
         """Returns the least and the largest value that is rounded, not clipped: half a step beyond the ends."""
         levels = np.iinfo(self.dtype)
-        return (
-            (levels.min - self.zero_point - 0.5) * self.scale,
-            (levels.max - self.zero_point + 0.5) * self.scale,
-        )
+        low, high = levels.min - self.zero_point - 0.5, levels.max - self.zero_point + 0.5
+        return low * self.scale, high * self.scale
 
 
 Part = tuple[str, str]
@@ -71,21 +70,13 @@ class State:
 
     def with_only(self, tensors: Collection[str], layers: Collection[str]) -> "State":
         """Returns the state in which of these quantisers alone those named are on."""
-        return State(
-            frozenset(pair for pair in self.pairs if pair.tensor in tensors),
-            self.layers.intersection(layers),
-        )
+        pairs = frozenset(pair for pair in self.pairs if pair.tensor in tensors)
+        return State(pairs, self.layers.intersection(layers))
 
     def without(self, tensors: Collection[str], layers: Collection[str]) -> "State":
         """Returns the state in which those named are off."""
-        return State(
-            frozenset(pair for pair in self.pairs if pair.tensor not in tensors),
-            self.layers.difference(layers),
-        )
-
-    @property
-    def parts(self) -> frozenset[Part]:
-        return frozenset((*map(activation, self.tensors), *map(weights, self.layers)))
+        pairs = frozenset(pair for pair in self.pairs if pair.tensor not in tensors)
+        return State(pairs, self.layers.difference(layers))
 
     @property
     def tensors(self) -> frozenset[str]:
@@ -127,10 +118,7 @@ Exclude = Callable[[frozenset[str]], State]
 def quantised(model: onnx.ModelProto, table: Table, options: PlacementOptions) -> Quantised:
     """Returns everything that the placement quantises.
 
-    Args:
-        model: In canonical form.
-        table: Ranges.
-        options: The placement's; weights are folded, whatever they say.
+    Weights are folded, whatever the options say.
 
     Raises:
         graph.GraphError: see `explicit.place`.
@@ -168,10 +156,9 @@ def excluding(found: Quantised, table: Table, options: PlacementOptions) -> Excl
         if layers not in known:
             chosen = replace(simulation_of(options), exclude=options.exclude | layers)
             placed = place(found.model, table, chosen)
-            in_int8 = {name for name, what in placed.layers.items() if what == "int8"}
-            known[layers] = State(
-                _pairs(placed, found.model), found.state.layers.intersection(in_int8)
-            )
+            in_int8 = [name for name, what in placed.layers.items() if what == "int8"]
+            pairs = _pairs(placed, found.model)
+            known[layers] = State(pairs, found.state.layers.intersection(in_int8))
         return known[layers]
 
     return state
@@ -187,9 +174,8 @@ def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[QuantiserPair
     for node in placed.model.graph.node:
         if node.op_type != "QuantizeLinear" or node.name in own or node.input[0] in values:
             continue
-        after = next(
-            reader for reader in readers[node.output[0]] if reader.op_type == "DequantizeLinear"
-        )
+        read_by = readers[node.output[0]]
+        after = next(reader for reader in read_by if reader.op_type == "DequantizeLinear")
         as_head = node.input[0] not in tensors
         tensor = after.output[0] if as_head else node.input[0]
         scale = numpy_helper.to_array(values[node.input[1]])
@@ -199,13 +185,6 @@ def _pairs(placed: Placement, model: onnx.ModelProto) -> frozenset[QuantiserPair
                 f"activation {tensor!r} has a scale for each channel: only weights may have them"
             )
             raise DiagnosisError(message)
-        pairs.add(
-            QuantiserPair(
-                tensor,
-                float(scale.reshape(())),
-                int(np.reshape(zero, ())),
-                str(np.asarray(zero).dtype),
-                as_head,
-            )
-        )
+        zero_point, dtype = int(np.reshape(zero, ())), str(np.asarray(zero).dtype)
+        pairs.add(QuantiserPair(tensor, float(scale.reshape(())), zero_point, dtype, as_head))
     return frozenset(pairs)

@@ -14,7 +14,7 @@ After qualcomm's automatic mixed precision (lazy evaluation, interpolation) and 
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trt_matrix.core.diagnosis.errors import Goal, StateErrors, failing
@@ -66,6 +66,12 @@ class TriedLayers:
     def holds(self) -> bool:
         return not self.failing
 
+    @property
+    def excess(self) -> float:
+        """How many times each broken limit's loss is what is allowed, summed."""
+        losses = ((goal.loss(self.errors), max(goal.allowed, 1e-12)) for goal in self.failing)
+        return math.fsum(min(1e9, loss / allowed) for loss, allowed in losses)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
@@ -83,17 +89,13 @@ class SearchResult:
     @property
     def best(self) -> TriedLayers:
         """Returns the set that comes nearest to keeping every limit, the cheaper of equal ones."""
-        return min(self.tried, key=lambda tried: (len(tried.failing), _excess(tried), tried.cost))
-
-
-def _excess(tried: TriedLayers) -> float:
-    return math.fsum(
-        min(1e9, goal.loss(tried.errors) / max(goal.allowed, 1e-12)) for goal in tried.failing
-    )
+        return min(self.tried, key=lambda tried: (len(tried.failing), tried.excess, tried.cost))
 
 
 @dataclass(kw_only=True, slots=True)
 class Search:
+    """Looks for the cheapest set of layers in float that keeps every limit."""
+
     costs: Mapping[str, float]
     """Layer that can be left in float → its share of the network's cost."""
     freed: FloatLayers
@@ -106,6 +108,7 @@ class Search:
     tried: dict[frozenset[str], TriedLayers] = field(default_factory=dict)
 
     def run(self) -> SearchResult:
+        """Follows both orders, and leaves out what need not be in float."""
         start = self.look(frozenset())
         if start.holds:
             return SearchResult(tried=(start,), chosen=start, minimal=True)
@@ -137,6 +140,7 @@ class Search:
         return self.tried[layers]
 
     def cost(self, layers: Collection[str]) -> float:
+        """Returns the share of the network's cost, 0 to 1, of these layers."""
         return math.fsum(self.costs[layer] for layer in sorted(layers))
 
     def affordable(self, layers: Collection[str]) -> bool:
@@ -171,7 +175,7 @@ class Search:
                 gain = self._benefit(before | new, wanted, cap) - had
                 cost = self.cost(new) + COST_OF_A_LAYER / len(self.costs) * len(new)
                 scored.append((gain / cost**cost_power, -cost, sorted(new)))
-            best = max(scored, default=None, key=lambda one: (one[0], one[1]))
+            best = max(scored, default=None, key=lambda move: move[:2])
             if best is None:
                 break
             if best[0] <= 1e-9:
@@ -186,12 +190,9 @@ class Search:
 
     def _moves(self, wanted: Mapping[Goal, float]) -> set[frozenset[str]]:
         """Returns sets of layers that go into float together: what each part needs that matters."""
+        wants = [(self.gains.get(goal, {}), want) for goal, want in wanted.items() if want > 0]
         matters = {
-            part: math.fsum(
-                self.gains.get(goal, {}).get(part, 0.0) / want
-                for goal, want in wanted.items()
-                if want > 0
-            )
+            part: math.fsum(gains.get(part, 0.0) / want for gains, want in wants)
             for part in self.freed.needs
         }
         ranked = sorted(matters, key=lambda part: (-matters[part], part))
@@ -260,11 +261,9 @@ class Search:
         return max(0.05, min(1.0, min(shares, default=1.0)))
 
     def _cheapest(self) -> TriedLayers | None:
-        good = [
-            tried for tried in self.tried.values() if tried.holds and self.affordable(tried.layers)
-        ]
+        holding = [tried for tried in self.tried.values() if tried.holds]
         return min(
-            good,
+            (tried for tried in holding if self.affordable(tried.layers)),
             key=lambda tried: (tried.cost, len(tried.layers), sorted(tried.layers)),
             default=None,
         )
@@ -275,12 +274,12 @@ class Search:
         size = max(1, len(kept) // 2)
         while kept:
             removed = False
-            for part in _parts(kept, size):
-                rest = frozenset(kept) - part
+            for start in range(0, len(kept), size):
+                rest = frozenset(kept).difference(kept[start : start + size])
                 if self.spent and rest not in self.tried:
                     return False
                 if self.look(rest).holds:
-                    kept = [one for one in kept if one in rest]
+                    kept = [layer for layer in kept if layer in rest]
                     removed = True
                     break
             if not removed:
@@ -304,19 +303,12 @@ class Search:
         return sorted(chosen.layers, key=lambda layer: (use(layer), layer))
 
 
-def _parts(members: Sequence[str], size: int) -> Iterator[frozenset[str]]:
-    for start in range(0, len(members), size):
-        yield frozenset(members[start : start + size])
-
-
 def front(
     tried: Collection[TriedLayers], loss: Callable[[StateErrors], float]
 ) -> tuple[TriedLayers, ...]:
     """Returns the sets that no cheaper one beats by `loss`, by rising cost."""
     result: list[TriedLayers] = []
-    for tried_layers in sorted(
-        tried, key=lambda one: (one.cost, loss(one.errors), len(one.layers))
-    ):
-        if not result or loss(tried_layers.errors) < loss(result[-1].errors):
-            result.append(tried_layers)
+    for each in sorted(tried, key=lambda each: (each.cost, loss(each.errors), len(each.layers))):
+        if not result or loss(each.errors) < loss(result[-1].errors):
+            result.append(each)
     return tuple(result)

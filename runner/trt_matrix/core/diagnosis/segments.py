@@ -36,51 +36,35 @@ def segments(model: onnx.ModelProto, kept: Collection[str]) -> tuple[Segment, ..
     A node joins the segment whose last node it alone reads, unless what lies between is kept: only
     the last node of a segment gives anything out, so no segment waits for itself.
 
-    Args:
-        model: With unique node names, in topological order.
-        kept: Tensors that must be had by their names: heads, and what can be quantised.
+    The network has unique node names, in topological order. What is kept must be had by its name: heads, and
+    what can be quantised.
     """
     outputs = {value.name for value in model.graph.output}
     kept = set(kept) | outputs
-    makers = {
-        tensor: index
-        for index, node in enumerate(model.graph.node)
-        for tensor in node.output
-        if tensor
-    }
+    every = list(model.graph.node)
+    makers = {tensor: index for index, node in enumerate(every) for tensor in node.output if tensor}
     users = graph.consumers(model)
     outside = {info.name for info in graph.inputs(model)}
     home: list[list[int]] = []
     of: dict[int, int] = {}
-    for index, node in enumerate(model.graph.node):
+    for index, node in enumerate(every):
         joined = [index]
         has_layer = node.op_type in MACS
         for maker in sorted({makers[name] for name in ordering.reads(node) if name in makers}):
-            given = [
-                name for name in model.graph.node[maker].output if name in users or name in kept
-            ]
+            given = [name for name in every[maker].output if name in users or name in kept]
             before = home[of[maker]]
-            layer_there = any(model.graph.node[one].op_type in MACS for one in before)
-            alone = all(name not in kept and _all_same(users[name]) for name in given)
-            one_reader = (
-                len({node_proto.name for name in given for node_proto in users.get(name, ())}) == 1
-            )
-            if not alone or not one_reader or (has_layer and layer_there):
+            layer_there = any(every[member].op_type in MACS for member in before)
+            alone = all(name not in kept and len(users[name]) == 1 for name in given)
+            readers = {user.name for name in given for user in users.get(name, ())}
+            if not alone or len(readers) != 1 or (has_layer and layer_there):
                 continue
             joined = [*before, *joined]
             has_layer = has_layer or layer_there
             home[of[maker]] = []
         home.append(sorted(joined))
         of.update(dict.fromkeys(joined, len(home) - 1))
-    return tuple(
-        _segment(model, members, users, kept, outside | makers.keys())
-        for members in home
-        if members
-    )
-
-
-def _all_same(readers: list[onnx.NodeProto]) -> bool:
-    return len(readers) == 1
+    known = outside | makers.keys()
+    return tuple(_segment(model, members, users, kept, known) for members in home if members)
 
 
 def _segment(
@@ -92,22 +76,15 @@ def _segment(
 ) -> Segment:
     nodes = [model.graph.node[index] for index in members]
     names = {node.name for node in nodes}
-    made = {tensor for node in nodes for tensor in node.output if tensor}
-    reads = dict.fromkeys(
-        name
-        for node in nodes
-        for name in ordering.reads(node)
-        if name in known and name not in made
-    )
+    inside = {tensor for node in nodes for tensor in node.output if tensor}
+    every = dict.fromkeys(name for node in nodes for name in ordering.reads(node))
+    reads = [name for name in every if name in known and name not in inside]
     gives = [
         tensor
         for node in nodes
         for tensor in node.output
+        if tensor in kept or any(user.name not in names for user in users.get(tensor, ()))
         if tensor
-        and (
-            tensor in kept
-            or any(node_proto.name not in names for node_proto in users.get(tensor, ()))
-        )
     ]
     direct = {name for node in nodes for name in node.input}
     return Segment(

@@ -7,7 +7,7 @@ network's own values, so no other quantiser has a part in it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -95,17 +95,17 @@ class TensorTheory:
     @property
     def causes(self) -> tuple[Cause, ...]:
         causes = []
+        unlike_channels = self.unlike_channels >= UNLIKE_SHARE
         if self.weights:
-            if self.avoidable > AVOIDABLE_WEIGHTS and self.unlike_channels >= UNLIKE_SHARE:
-                causes.append(Cause.CHANNELS)
-            return tuple(causes)
+            wrong = unlike_channels and self.avoidable > AVOIDABLE_WEIGHTS
+            return (Cause.CHANNELS,) if wrong else ()
         if self.error_steps > CLIPPED_STEPS:
             causes.append(Cause.CLIPPED)
         if self.amax > 0 and self.range > WIDE * max(self.amax, self.shared_amax):
             causes.append(Cause.WIDE)
         if not causes and self.avoidable > AVOIDABLE:
             causes.append(Cause.RANGE)
-        if self.unlike_channels >= UNLIKE_SHARE:
+        if unlike_channels:
             causes.append(Cause.CHANNELS)
         return tuple(causes)
 
@@ -126,7 +126,7 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
     """
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     heads = {value.name for value in model.graph.output}
-    found = {}
+    clamps_of = {}
     for tensor, readers in graph.consumers(model).items():
         node = readers[0]
         if len(readers) != 1 or tensor in heads or node.op_type not in MONOTONE:
@@ -138,25 +138,19 @@ def clamps(model: onnx.ModelProto) -> Mapping[str, Clamp]:
             if name:
                 limits[place] = float(numpy_helper.to_array(values[name]).reshape(()))
         else:
-            found[tensor] = Clamp(limits[0], limits[1], node.output[0])
-    return found
+            clamps_of[tensor] = Clamp(limits[0], limits[1], node.output[0])
+    return clamps_of
 
 
 def weights_theory(
-    name: str,
-    values: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
-    axis: int,
+    name: str, weight: npt.NDArray[np.float32], given: npt.NDArray[np.float32], axis: int
 ) -> TensorTheory:
-    """Returns what quantising a layer's weights costs on its own.
+    """Returns what quantising a layer's weights costs on its own; `given` is what their integers stand for.
 
-    Args:
-        name: Of the layer.
-        values: The float weight and what its integers stand for; a bias may follow.
-        axis: Of the output channels.
+    The axis is that of the output channels.
     """
-    weight, given = values[0]
     error = np.asarray(given, np.float64) - weight
-    others = tuple(one for one in range(weight.ndim) if one != axis)
+    others = tuple(other for other in range(weight.ndim) if other != axis)
     largest = np.abs(weight).max(axis=others, initial=0.0)
     best = _per_channel(weight, axis)
     scale = float(largest.max(initial=0.0)) / 127
@@ -177,11 +171,7 @@ def weights_theory(
 
 
 def unlike(largest: npt.NDArray[np.floating]) -> float:
-    """Returns the share of channels that use less than 1/16 of the range; those that are all zero do not count.
-
-    Args:
-        largest: Largest magnitude of each channel.
-    """
+    """Returns the share of channels that use less than 1/16 of the range; those that are all zero do not count."""
     used = largest[largest > 0]
     return float(np.mean(used < used.max() / UNLIKE)) if used.size else 0.0
 
@@ -192,9 +182,9 @@ def best_of_known(theory: Iterable[TensorTheory]) -> Mapping[str, float]:
     Tensors that share a range are summed up; one that costs the same with all of them is left out.
     """
     errors: dict[str, dict[float, float]] = {}
-    for tensor_theory in theory:
-        known = errors.setdefault(tensor_theory.leader, {})
-        for amax, error in tensor_theory.errors.items():
+    for tensor in theory:
+        known = errors.setdefault(tensor.leader, {})
+        for amax, error in tensor.errors.items():
             known[amax] = known.get(amax, 0.0) + error
     return {
         leader: min(known, key=lambda amax: (known[amax], amax))
@@ -244,9 +234,7 @@ BEYOND_DB = 3.0
 
 
 def expected(
-    alone: Mapping[tuple[Part, ...], float],
-    theory: Mapping[Part, TensorTheory],
-    simulated: float,
+    alone: Mapping[tuple[Part, ...], float], theory: Mapping[Part, TensorTheory], simulated: float
 ) -> tuple[Expected, Mapping[tuple[Part, ...], float]]:
     """Returns what a head's error should be, and how much of it each set of parts could avoid.
 
@@ -266,9 +254,6 @@ def expected(
 
 def _avoidable(parts: tuple[Part, ...], theory: Mapping[Part, TensorTheory]) -> float:
     known = [theory[part] for part in parts if part in theory]
-    whole = math.fsum(tensor_theory.mse for tensor_theory in known)
-    return (
-        max(0.0, 1 - math.fsum(tensor_theory.best_mse for tensor_theory in known) / whole)
-        if whole > 0
-        else 0.0
-    )
+    whole = math.fsum(tensor.mse for tensor in known)
+    best = math.fsum(tensor.best_mse for tensor in known)
+    return max(0.0, 1 - best / whole) if whole > 0 else 0.0

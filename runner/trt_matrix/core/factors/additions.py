@@ -25,19 +25,13 @@ def addition(
 ) -> Addition:
     """Returns the fewest cells that separate `confounded`, the factors that `other` changed.
 
-    Args:
-        place: A place, the nearer to the baseline.
-        other: The place that differs from it.
-        confounded: Factors, two or more.
-        uniform: Factors of equal value in all of the matrix: an entry need not state them.
+    `place` is the nearer to the baseline. An entry need not state factors that are `uniform` in all of the
+    matrix.
     """
     if place.stated.get("kind") == other.stated.get("kind") == "image":
         return crossed(place, other, confounded)
-    ways = [
-        _entries(base, target, confounded, uniform)
-        for base, target in ((place, other), (other, place))
-    ]
-    entries = max(ways, key=len)
+    there = _entries(place, other, confounded, uniform)
+    entries = max(there, _entries(other, place, confounded, uniform), key=len)
     separated = [factor for factor, _ in entries]
     left = sorted(set(confounded) - set(separated))
     return Addition(
@@ -51,15 +45,15 @@ def _entries(
     base: FactorPoint, target: FactorPoint, confounded: Collection[str], uniform: Collection[str]
 ) -> list[tuple[str, Entry]]:
     """Returns (factor, the entry that takes it from `target` too), each on top of those before."""
-    found: list[tuple[str, Entry]] = []
+    entries: list[tuple[str, Entry]] = []
     # A new engine often installs with an old library, the inverse seldom does: so it goes last.
     for factor in sorted(confounded, key=lambda name: (name == ENGINE, name)):
-        if len(found) == len(confounded) - 1:
+        if len(entries) == len(confounded) - 1:
             break
-        taken = [*(before for before, _ in found), factor]
+        taken = [*(before for before, _ in entries), factor]
         if entry := _entry(base, target, taken, confounded, uniform):
-            found.append((factor, entry))
-    return found
+            entries.append((factor, entry))
+    return entries
 
 
 def _entry(
@@ -90,29 +84,26 @@ def _entry(
 def _venv(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry | None:
     stated, others = _requirements(base), _requirements(target)
     engine, theirs = engine_name(base.start), packages(target.start)
-    pins = {
-        name: f"{name}=={version}"
-        for name, version in packages(base.start).items()
-        if not name.startswith(engine)
-    }
+    mapped = packages(base.start)
+    pins = {name: f"{name}=={mapped[name]}" for name in mapped if not name.startswith(engine)}
     python = base.start.probe.get("python")
     for factor in taken:
         if factor == ENGINE:
             mine, its = (
-                {one for one in each if one.startswith(engine)} for each in (stated, others)
+                {name for name in each if name.startswith(engine)} for each in (stated, others)
             )
             if not mine or mine != its:
                 return None
             stated |= {name: others[name] for name in mine}
         elif factor == "Python":
             python = target.start.probe.get("python")
-        elif behind := [factor] * (factor in theirs) or _packages_behind(target, factor):
+        elif behind := [factor] if factor in theirs else _packages_behind(target, factor):
             pins |= {name: f"{name}=={theirs[name]}" for name in behind}
         elif not factor.startswith("option "):
             return None
     wanted = list({**stated, **pins}.values())
-    for index, one in enumerate(wanted):
-        if short := PINNED.fullmatch(one):
+    for index, requirement in enumerate(wanted):
+        if short := PINNED.fullmatch(requirement):
             rest = wanted[:index] + wanted[index + 1 :]
             entry: Entry = {"venv": short.group(1), "versions": [short.group(2)], "python": python}
             return entry | ({"with": rest} if rest else {})
@@ -121,8 +112,8 @@ def _venv(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry
 
 def _packages_behind(place: FactorPoint, factor: str) -> list[str]:
     """Returns the packages that a library's factor came with; none where one came without."""
-    found = {library.package for library in place.libraries(factor)}
-    return [] if None in found else sorted(name for name in found if name)
+    names = {library.package for library in place.libraries(factor)}
+    return [] if None in names else sorted(name for name in names if name)
 
 
 def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -> Entry | None:
@@ -130,8 +121,8 @@ def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -
     variables = dict(base.stated.get("variables", {}))
     for factor in taken:
         if mapped := [library for library in target.libraries(factor) if library.package is None]:
-            found = sorted({library.path.rpartition("/")[0] for library in mapped})
-            folders = [*found, *(folder for folder in folders if folder not in found)]
+            taken_from = sorted({library.folder for library in mapped})
+            folders = [*taken_from, *(folder for folder in folders if folder not in taken_from)]
         elif factor.startswith("variable ") and factor in target.factors.values:
             variables[factor.removeprefix("variable ")] = target.factors.values[factor]
         elif not factor.startswith("option "):
@@ -149,7 +140,7 @@ def _interpreter(base: FactorPoint, target: FactorPoint, taken: Sequence[str]) -
 def _requirements(place: FactorPoint) -> dict[str, str]:
     """Returns name → requirement, as stated in matrix.yaml."""
     stated = place.stated.get("requirements", ())
-    return {match.group(1): one for one in stated if (match := REQUIREMENT.match(one))}
+    return {match.group(1): text for text in stated if (match := REQUIREMENT.match(text))}
 
 
 def _overlaid(
@@ -175,16 +166,15 @@ def _name(
     confounded: Collection[str],
 ) -> str:
     """Returns `ort-numpy-1.26.4`: the prefix of ids where the entry states versions, else the id."""
-    prefix, told = base.environment, list(taken)
+    prefix, named = base.environment, list(taken)
     if versions := entry.get("versions"):
         # The id goes on with the engine's version, so the name tells all else that was confounded.
         own = _requirements(base).get(entry["venv"], "").rpartition("==")[2]
         prefix = prefix.removesuffix(f"-{own}")
-        told = [factor for factor in sorted(confounded) if factor != ENGINE]
-        if not told:
-            told = [f"engine {versions[0]}"]
+        named = [factor for factor in sorted(confounded) if factor != ENGINE]
+        named = named or [f"engine {versions[0]}"]
     parts = []
-    for factor in told:
+    for factor in named:
         values = (target if factor in taken else base).factors.values
         parts.append(f"{factor.split(' ')[-1]}-{values.get(factor, 'none').split(' ')[-1]}")
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([prefix, *parts]))

@@ -76,10 +76,7 @@ class _Attributor:
         self._difference = functools.cache(difference)
 
     def error(self, verdict: Verdict, head: MeasuredHead) -> Verdict:
-        return self._attributed(verdict, *self._comparable(head, verdict))
-
-    def _comparable(self, head: MeasuredHead, verdict: Verdict) -> tuple[list[str], Carries]:
-        """Returns the cells that a chain may use, and how to tell whether a step carries the effect."""
+        """Attributes an error by the cells that a chain may use, and whether each step carries the effect."""
         cells = {cell.cell: cell for cell in head.cells}
         bad = cells[verdict.cell]
         tested = verdict.kind is Kind.CALIBRATOR_REGRESSION
@@ -96,7 +93,7 @@ class _Attributor:
         def carries(step: ChainStep) -> bool:
             return step_found(verdict.kind, self._noises, head, (step.start, step.end), self.rules)
 
-        return same, carries
+        return self._attributed(verdict, same, carries)
 
     def latency(self, verdict: Verdict) -> Verdict:
         judged = self.records[verdict.cell]
@@ -117,9 +114,8 @@ class _Attributor:
             return verdict
         known = tuple(cell for cell in cells if self._factors(cell) is not None)
         steps = self._steps(known, question, base, verdict.cell)
-        return replace(
-            verdict, attribution=self._attribution(verdict.cell, base, steps, carries, question)
-        )
+        why = self._attribution(verdict.cell, base, steps, carries, question)
+        return replace(verdict, attribution=why)
 
     def _chain(
         self, cells: tuple[str, ...], question: EffectKind, start: str, end: str
@@ -138,20 +134,20 @@ class _Attributor:
         question: EffectKind,
     ) -> Attribution:
         # Where there is one step, the verdict itself has found the effect.
-        found = [step for step in steps if len(steps) == 1 or carries(step)]
-        alone = {name for step in found if len(step.factors) == 1 for name in step.factors}
-        together = [step for step in found or steps if len(step.factors) > 1]
+        carrying = [step for step in steps if len(steps) == 1 or carries(step)]
+        alone = {name for step in carrying if len(step.factors) == 1 for name in step.factors}
+        together = [step for step in carrying or steps if len(step.factors) > 1]
         confounded = {name for step in together for name in step.factors}
-        if not found:
+        if not carrying:
             confounded |= {name for step in steps for name in step.factors}
 
         def changes(names: Iterable[str]) -> tuple[FactorChange, ...]:
-            one, other = self._known(base), self._known(cell)
+            before, after = self._known(base), self._known(cell)
             return tuple(
                 FactorChange(
-                    factor=title(name, one, other),
-                    baseline=one.values.get(name),
-                    cell=other.values.get(name),
+                    factor=title(name, before, after),
+                    baseline=before.values.get(name),
+                    cell=after.values.get(name),
                 )
                 for name in sorted(names)
             )
@@ -160,7 +156,7 @@ class _Attributor:
             factors=changes(alone),
             confounded=changes(confounded - alone),
             through=tuple(step.end for step in steps[:-1]),
-            separated=bool(found) or not steps,
+            separated=bool(carrying) or not steps,
             addition=self._added(together[0]) if together else None,
             harmless=tuple(sorted(self._compare(base, cell, question).harmless.items())),
         )
@@ -176,7 +172,7 @@ class _Attributor:
     @functools.cached_property
     def _uniform(self) -> frozenset[str]:
         """Factors that have one value in all cells."""
-        known = [found.values for cell in self.records if (found := self._factors(cell))]
+        known = [factors_.values for factors_ in map(self._factors, self.records) if factors_]
         names = {name for values in known for name in values}
         return frozenset(name for name in names if len({values.get(name) for values in known}) == 1)
 
@@ -186,9 +182,9 @@ class _Attributor:
         return FactorPoint(self.records[cell].environment, start)
 
     def _known(self, cell: str) -> Factors:
-        found = self._factors(cell)
-        assert found is not None  # noqa: S101 - as above
-        return found
+        known = self._factors(cell)
+        assert known is not None  # noqa: S101 - as above
+        return known
 
     def _read(self, cell: str) -> Factors | None:
         measured = good(self.records[cell])[-1:] if cell in self.records else []

@@ -7,7 +7,7 @@ with cuBLAS and the rest of the toolkit.
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -32,11 +32,7 @@ ACTIVATIONS = "type of activations"
 OUTPUTS = "outputs of int8"
 CHOSEN = frozenset({ACTIVATIONS, OUTPUTS})
 """Factors that were chosen here, for a processor or by matrix.yaml, and come with no version."""
-TITLES = {
-    "onnxruntime": "ONNX Runtime",
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT-RTX",
-}
+TITLES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 """Engine → what the factor is called where both cells have it."""
 
 FAMILIES = {
@@ -58,6 +54,12 @@ ENGINE_LIBRARY = re.compile(r"lib(nvinfer|onnxruntime|tensorrt_)|onnxruntime")
 VARIABLES = ("CUDA_MODULE_LOADING", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
 """Environment variables that are factors, beside all that matrix.yaml states; images set many more
 that only repeat versions."""
+
+LEADING = {"cuDNN": re.compile(r"libcudnn\."), "CUDA": re.compile(r"libcudart")}
+"""Factor → the library whose version stands for all of it."""
+SONAME = re.compile(r"\.so\.([0-9.]+)$")
+WHOLE = ("driver", "GPU")
+"""Factors that are shown as they are."""
 
 PASSIVE = "the engine computes; this only hands float32 arrays to it and back"
 ARITHMETIC = "tables are computed by the engine and numpy; Python only calls them"
@@ -83,15 +85,28 @@ class Library:
     size_bytes: int | None
 
     @property
+    def folder(self) -> str:
+        return self.path.rpartition("/")[0]
+
+    @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
     @property
+    def stem(self) -> str:
+        """`libcudnn` of `libcudnn.so.8.9.2`."""
+        return self.name.partition(".so")[0]
+
+    @property
+    def known_version(self) -> str:
+        """Its version; where nobody knows, its size stands for that."""
+        return self.version or f"{self.size_bytes} bytes"
+
+    @property
     def family(self) -> str | None:
         """The factor that it belongs to."""
-        return next(
-            (family for family, pattern in FAMILIES.items() if pattern.match(self.name)), None
-        )
+        families = (family for family, known in FAMILIES.items() if known.match(self.name))
+        return next(families, None)
 
 
 @dataclass(frozen=True)
@@ -125,22 +140,17 @@ class FactorDifference:
 def factors(start: Start, placement: str | None = None) -> Factors:
     """Reads the factors from what was probed; what is unknown is absent, in old records more.
 
-    Args:
-        start: Of the cell.
-        placement: Of an int8 cell: the type of its activations decides which kernels run.
+    Of an int8 cell the placement counts: the type of its activations decides which kernels run.
     """
     placed = placed_of(placement or "")
     probe = start.probe
     engine = _mapping(probe.get("engine"))
     installed = _texts(probe.get("packages"))
     # Before libraries were probed with their packages, numpy was mapped all the same: the job needs it.
-    loaded = packages(start) or {
-        name: version for name, version in installed.items() if name == "numpy"
-    }
+    loaded = packages(start) or {name: installed[name] for name in installed if name == "numpy"}
     mapped = libraries(start)
-    variables = {
-        f"variable {name}": value for name, value in _texts(start.identity.get("variables")).items()
-    }
+    stated = _texts(start.identity.get("variables"))
+    variables = {f"variable {name}": value for name, value in stated.items()}
     values = {
         ENGINE: _engine(engine),
         ACTIVATIONS: str(placed.activations) if placed and placed.engine == "onnxruntime" else None,
@@ -178,7 +188,7 @@ def difference(one: Factors, other: Factors, question: EffectKind) -> FactorDiff
     values, others = one.values, other.values
     replaced = any(values.get(name) != others.get(name) for name in (ENGINE, PROVIDER))
     kept = {PROVIDER, *one.stated, *other.stated}
-    found: set[str] = set()
+    differing: set[str] = set()
     harmless: dict[str, str] = {}
     for name in sorted(values.keys() | others.keys()):
         if values.get(name) == others.get(name):
@@ -188,12 +198,12 @@ def difference(one: Factors, other: Factors, question: EffectKind) -> FactorDiff
         elif replaced and name not in kept and (name not in values or name not in others):
             harmless[name] = WITH_THE_ENGINE
         else:
-            found.add(name)
+            differing.add(name)
     both = one.installed.keys() & other.installed.keys()
     for name in sorted(both):
         if one.installed[name] != other.installed[name]:
             harmless.setdefault(name, NOT_MAPPED)
-    return FactorDifference(frozenset(found), harmless)
+    return FactorDifference(frozenset(differing), harmless)
 
 
 def title(factor: str, one: Factors, other: Factors) -> str:
@@ -205,20 +215,43 @@ def title(factor: str, one: Factors, other: Factors) -> str:
     return TITLES.get(name, name) or ENGINE
 
 
+def versions(start: Start) -> Mapping[str, str]:
+    """Returns `TensorRT`, `cuDNN`, `CUDA`, `driver`, `GPU` → version; what was not there is absent."""
+    values = factors(start).values
+    name = engine_name(start)
+    engine = values.get(ENGINE, "").split(" ")
+    named = {TITLES.get(name, name): engine[1]} if name and len(engine) > 1 else {}
+    mapped = libraries(start)
+    for factor, pattern in LEADING.items():
+        if factor in values and (version := _version(mapped, pattern)):
+            named[factor] = version
+    return named | {factor: values[factor] for factor in WHOLE if factor in values}
+
+
+def _version(mapped: Iterable[Library], pattern: re.Pattern[str]) -> str | None:
+    """Returns the version of the first library of this name; the major that its name ends in, at least."""
+    for library in mapped:
+        if pattern.match(library.name):
+            soname = SONAME.search(library.name)
+            return library.version or (soname[1] if soname else None)
+    return None
+
+
 # What was probed, as far as it has the form that it should: what a job wrote may be anything
 
 
 def libraries(start: Start) -> list[Library]:
+    """Returns the shared libraries that the process had mapped."""
     listed = _mapping(start.probe.get("mapped")).get("libraries")
     return [
         Library(
             path=path,
-            version=_text(one.get("version")),
-            package=_text(one.get("package")),
-            size_bytes=size if isinstance(size := one.get("size_bytes"), int) else None,
+            version=_text(library.get("version")),
+            package=_text(library.get("package")),
+            size_bytes=size if isinstance(size := library.get("size_bytes"), int) else None,
         )
-        for one in map(_mapping, listed if isinstance(listed, list) else ())
-        if (path := _text(one.get("path")))
+        for library in map(_mapping, listed if isinstance(listed, list) else ())
+        if (path := _text(library.get("path")))
     ]
 
 
@@ -277,19 +310,17 @@ def _families(mapped: Iterable[Library], engine: str) -> Mapping[str, str | None
     versions: dict[str, dict[str, str]] = {}
     for library in mapped:
         if library.family and TITLES.get(engine) != library.family:
-            known = library.version or f"{library.size_bytes} bytes"
-            versions.setdefault(library.family, {})[library.name.partition(".so")[0]] = known
-    return {name: _family_value(parts) for name, parts in versions.items()}
+            versions.setdefault(library.family, {})[library.stem] = library.known_version
+    # One version where all libraries agree, as cuDNN's do; else each with its own.
+    return {
+        name: next(iter(parts.values()))
+        if len(set(parts.values())) == 1
+        else ", ".join(f"{stem} {version}" for stem, version in sorted(parts.items()))
+        for name, parts in versions.items()
+    }
 
 
-def _family_value(parts: Mapping[str, str]) -> str:
-    """Returns one version where all libraries agree, as cuDNN's do; else each with its own."""
-    if len(set(parts.values())) == 1:
-        return next(iter(parts.values()))
-    return ", ".join(f"{stem} {version}" for stem, version in sorted(parts.items()))
-
-
-def _folders(mapped: Iterable[Library], identity: Mapping[str, Any]) -> Mapping[str, str | None]:
+def _folders(mapped: Sequence[Library], identity: Mapping[str, Any]) -> Mapping[str, str | None]:
     """Returns what an interpreter with stated folders mapped and no other factor stands for.
 
     Nothing of the engine's own folder: a tar file of TensorRT holds much that changes with it. The
@@ -297,13 +328,11 @@ def _folders(mapped: Iterable[Library], identity: Mapping[str, Any]) -> Mapping[
     """
     if not _mapping(identity.get("libraries")):
         return {}
-    found = [(library.path.rpartition("/")[0], library) for library in mapped]
-    engines = {folder for folder, library in found if ENGINE_LIBRARY.match(library.name)}
+    engines = {library.folder for library in mapped if ENGINE_LIBRARY.match(library.name)}
     return {
-        f"library {library.name.partition('.so')[0]}": library.version
-        or f"{library.size_bytes} bytes"
-        for folder, library in found
-        if folder not in engines and library.family is None and library.package is None
+        f"library {library.stem}": library.known_version
+        for library in mapped
+        if library.folder not in engines and library.family is None and library.package is None
     }
 
 

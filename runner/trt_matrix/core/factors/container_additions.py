@@ -5,8 +5,7 @@ image can run on the other place's GPU, which tells what is inside from what is 
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from trt_matrix.core.factors.places import Entry, FactorPoint, line
 from trt_matrix.core.verdicts.attribution import Addition
@@ -19,20 +18,15 @@ NGC = re.compile(r"(?:(?P<host>.+)-)?ngc-(?P<tag>\d\d\.\d\d.*)")
 
 
 def crossed(place: FactorPoint, other: FactorPoint, confounded: Collection[str]) -> Addition:
-    """Returns the one cell that separates the image's factors from the machine's, if it can be said.
-
-    Args:
-        place: A container, the nearer to the baseline.
-        other: Another one.
-        confounded: Factors, two or more.
-    """
+    """Returns the one cell that separates the image's factors from the machine's, if it can be said."""
     around = AROUND & set(confounded)
     inside = set(confounded) - around
     nothing = Addition(yaml=None, left=tuple(sorted(confounded)))
     if not around or not inside:
         return nothing
     left = tuple(sorted(name for group in (around, inside) if len(group) > 1 for name in group))
-    if _engine(place.stated) == _engine(other.stated):
+    # The id of the other machine's Docker engine; none of the one here.
+    if place.stated.get("engine") == other.stated.get("engine"):
         return Addition(yaml=None, names=(f"{place.environment}/{other.start.device}",), left=left)
     for base, target in ((place, other), (other, place)):
         if entry := _moved(base, target):
@@ -41,15 +35,10 @@ def crossed(place: FactorPoint, other: FactorPoint, confounded: Collection[str])
     return nothing
 
 
-def _engine(stated: Mapping[str, Any]) -> Any:
-    """Returns the id of the other machine's Docker engine; None for the one here."""
-    return stated.get("engine")
-
-
 def _moved(base: FactorPoint, target: FactorPoint) -> Entry | None:
     """Returns the image of `base` on the machine of `target`; None where that cannot be written."""
     match_ = NGC.fullmatch(target.environment)
-    if match_ is None and _engine(target.stated):
+    if match_ is None and target.stated.get("engine"):
         return None  # the engine's id does not tell what `hosts` calls it
     host = {"host": match_["host"]} if match_ and match_["host"] else {}
     if own := NGC.fullmatch(base.environment):

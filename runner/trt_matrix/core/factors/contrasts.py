@@ -30,12 +30,7 @@ class Design:
     """Places and what each two of them differ in."""
 
     def __init__(self, places: Sequence[str], differing: Differing) -> None:
-        """Compares all places, once.
-
-        Args:
-            places: Each once.
-            differing: As `Differing`; symmetric.
-        """
+        """Compares all places, each once."""
         self._places = tuple(places)
         self._differing = differing
         self._differ = self._compared()
@@ -56,7 +51,7 @@ class Design:
         strays = (self._differ[first] | self._differ[last]) & others
         between = np.flatnonzero(~strays.any(axis=1))
         sizes = self._sizes[np.ix_(between, between)]
-        source, target = (int(np.flatnonzero(between == one)[0]) for one in (first, last))
+        source, target = (int(np.flatnonzero(between == end)[0]) for end in (first, last))
         # Only smaller steps than the whole can be better, and none is one between equal places.
         useful = (sizes > 0) & (sizes < size)
         if not useful.any():
@@ -79,8 +74,8 @@ class Design:
     def _compared(self) -> npt.NDArray[np.bool_]:
         """Returns which places differ in which factor, shape (places, places, factors)."""
         pairs = {
-            (row, column): self._differing(one, other)
-            for row, one in enumerate(self._places)
+            (row, column): self._differing(place, other)
+            for row, place in enumerate(self._places)
             for column, other in enumerate(self._places[:row])
         }
         names = {name: index for index, name in enumerate(sorted(set().union(*pairs.values())))}

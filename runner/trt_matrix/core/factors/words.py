@@ -7,11 +7,7 @@ from trt_matrix.core.words import capital, listed
 
 
 def reasons(told: Iterable[tuple[str, Attribution | None]]) -> str:
-    """Returns a sentence for each different attribution, with the names that it is of.
-
-    Args:
-        told: (environment, its attribution); those without one are left out.
-    """
+    """Returns a sentence for each different attribution, with the environments that it is of."""
     groups: dict[str, list[str]] = {}
     for name, attribution in told:
         if attribution:
@@ -33,24 +29,18 @@ def reason(attribution: Attribution) -> str:
             "repeats would decide"
         )
     parts = []
-    if attribution.factors:
-        parts.append(_alone(attribution))
+    if attribution.factors and not attribution.through:
+        parts.append(f"{_names(attribution.factors)} changed alone")
+    elif attribution.factors:
+        each = "each changed" if len(attribution.factors) > 1 else "changed"
+        over = listed([cell.split("/")[0] for cell in attribution.through])
+        parts.append(
+            f"{_names(attribution.factors)} {each} alone on the way over {over}, and the loss came with it"
+        )
     if attribution.confounded:
-        parts.append(_confounded(attribution))
+        text = f"confounded: {_names(attribution.confounded)} changed together"
+        parts.append(f"{text}; {_help(attribution.addition)}" if attribution.addition else text)
     return "; besides, ".join(parts)
-
-
-def _alone(attribution: Attribution) -> str:
-    if not attribution.through:
-        return f"{_names(attribution.factors)} changed alone"
-    each = "each changed" if len(attribution.factors) > 1 else "changed"
-    over = listed([cell.split("/")[0] for cell in attribution.through])
-    return f"{_names(attribution.factors)} {each} alone on the way over {over}, and the loss came with it"
-
-
-def _confounded(attribution: Attribution) -> str:
-    text = f"confounded: {_names(attribution.confounded)} changed together"
-    return f"{text}; {_help(attribution.addition)}" if attribution.addition else text
 
 
 def _help(addition: Addition) -> str:

@@ -38,9 +38,7 @@ class Cdi:
     def device(self, gpu: Gpu, gpus: Sequence[Gpu]) -> str | None:
         """Returns the CDI device that is this GPU and no other; None where no specification gives it.
 
-        Args:
-            gpu: Wanted.
-            gpus: All of its machine: where it is the only one, `all` is it too.
+        Where it is the only one of all `gpus` of its machine, `all` is it too.
         """
         if self.names is None:
             return PREFIX + gpu.uuid
@@ -65,7 +63,8 @@ class Cdi:
 
 def listed(ids: Iterable[Any]) -> frozenset[str]:
     """Returns the names of NVIDIA's GPUs among device ids, as an engine lists them: `nvidia.com/gpu=0`."""
-    return frozenset(str(one).removeprefix(PREFIX) for one in ids if str(one).startswith(PREFIX))
+    named = (str(id_) for id_ in ids)
+    return frozenset(name.removeprefix(PREFIX) for name in named if name.startswith(PREFIX))
 
 
 def specified(document: Any) -> frozenset[str]:
@@ -74,7 +73,7 @@ def specified(document: Any) -> frozenset[str]:
         return frozenset()
     devices = document.get("devices")
     return frozenset(
-        one["name"]
-        for one in (devices if isinstance(devices, Sequence) else ())
-        if isinstance(one, Mapping) and isinstance(one.get("name"), str)
+        device["name"]
+        for device in (devices if isinstance(devices, Sequence) else ())
+        if isinstance(device, Mapping) and isinstance(device.get("name"), str)
     )

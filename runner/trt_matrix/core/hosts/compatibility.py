@@ -121,6 +121,7 @@ def version(text: str) -> Version:
 
 
 def capability(text: str) -> Capability:
+    """Reads `8.6` as (8, 6)."""
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)
 
@@ -139,10 +140,7 @@ def capability_range(
     if newest is None and cuda is not None:
         by_cuda = [most for least, most in NEWEST_BY_CUDA if version(least) <= version(cuda)]
         newest = by_cuda[-1] if by_cuda else None
-    return (
-        capability(oldest) if oldest else None,
-        capability(newest) if newest else None,
-    )
+    return capability(oldest) if oldest else None, capability(newest) if newest else None
 
 
 def obstacles(
@@ -168,9 +166,9 @@ def obstacles(
     if reason := absent(device, host.gpus):
         return Status.UNAVAILABLE, reason
     gpus = meant(device, host.gpus)
-    found = [gpu_obstacle(image, host.driver, gpu) for gpu in gpus]
-    if all(found):
-        return _with_nearest(next(filter(None, found)), image, host, gpus, nearest)
+    reasons = [gpu_obstacle(image, host.driver, gpu) for gpu in gpus]
+    if all(reasons):
+        return _with_nearest(next(filter(None, reasons)), image, host, gpus, nearest)
     return _of_docker(host) or _of_gpu_access(host, gpus) or _of_storage(image, host)
 
 
@@ -186,7 +184,9 @@ def driver_support(image: ImageFacts, driver: str, gpu: Gpu) -> DriverSupport | 
     floor = MINOR_VERSION_DRIVER.get(image.cuda_major or 0)
     if floor is not None and version(driver) >= version(floor):
         return DriverSupport.MINOR_VERSION
-    if gpu.data_centre and any(_in_branch(driver, first) for first in image.driver_branches):
+    has = version(driver)
+    branches = map(version, image.driver_branches)
+    if gpu.data_centre and any(has.major == first.major and has >= first for first in branches):
         return DriverSupport.FORWARD
     return DriverSupport.UNKNOWN if image.driver_min is None and floor is None else None
 
@@ -195,19 +195,17 @@ def nearest_running(
     image: ImageFacts, candidates: Sequence[ImageFacts], runs: Callable[[ImageFacts], bool]
 ) -> ImageFacts | None:
     """Returns the running candidate with the fewest releases between it and `image`; newer first."""
-    ordered = [*candidates]
-    place = next((n for n, facts in enumerate(ordered) if facts.tag == image.tag), len(ordered))
-    able = [(abs(n - place), -n) for n, facts in enumerate(ordered) if n != place and runs(facts)]
-    return ordered[-min(able)[1]] if able else None
+    tags = [facts.tag for facts in candidates]
+    place = tags.index(image.tag) if image.tag in tags else len(tags)
+    others = [(n, facts) for n, facts in enumerate(candidates) if n != place]
+    able = [(abs(n - place), -n) for n, facts in others if runs(facts)]
+    return candidates[-min(able)[1]] if able else None
 
 
 def _of_capability(image: ImageFacts, gpu: Gpu) -> Obstacle | None:
     oldest, newest, has = image.capability_min, image.capability_max, gpu.capability
-    thor_unknown = (
-        has == THOR
-        and image.tensorrt is not None
-        and version(image.tensorrt).release < version(THOR_FROM).release
-    )
+    release = version(image.tensorrt or THOR_FROM).release
+    thor_unknown = has == THOR and release < version(THOR_FROM).release
     if (oldest is None or has >= oldest) and (newest is None or has <= newest) and not thor_unknown:
         return None
     bounds = f"{written(oldest)} " if oldest else ""
@@ -234,10 +232,6 @@ def _of_driver(image: ImageFacts, driver: str | None, gpu: Gpu) -> Obstacle | No
     )
 
 
-def _in_branch(driver: str, first: str) -> bool:
-    return version(driver).major == version(first).major and version(driver) >= version(first)
-
-
 def _with_nearest(
     found: Obstacle,
     image: ImageFacts,
@@ -248,14 +242,12 @@ def _with_nearest(
     def runs(facts: ImageFacts) -> bool:
         return any(gpu_obstacle(facts, host.driver, gpu) is None for gpu in gpus)
 
-    other = nearest_running(image, candidates, runs)
     status, reason = found
-    if other is None:
-        return (
-            status,
-            f"{reason}; no container of the catalogue would run" if candidates else reason,
-        )
-    return status, f"{reason}; the nearest that would run: {other.tag} (TensorRT {other.tensorrt})"
+    if other := nearest_running(image, candidates, runs):
+        reason += f"; the nearest that would run: {other.tag} (TensorRT {other.tensorrt})"
+    elif candidates:
+        reason += "; no container of the catalogue would run"
+    return status, reason
 
 
 def _of_docker(host: HostFacts) -> Obstacle | None:

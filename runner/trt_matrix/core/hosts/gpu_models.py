@@ -48,10 +48,8 @@ OTHERS: dict[Capability, str] = {
     (6, 1): "P6000, P5200, P5000, P4000, P2200, P2000, P1000, P620, P600, P400, TITAN Xp, TITAN X, "
     "GTX 1080 Ti, GTX 1080, GTX 1070 Ti, GTX 1070, GTX 1060, GTX 1050",
     (6, 0): "GP100",
-    (
-        5,
-        2,
-    ): "M6000, M5000, M4000, M2000, GTX TITAN X, GTX 980 Ti, GTX 980, GTX 970, GTX 960, GTX 950",
+    (5, 2): "M6000, M5000, M4000, M2000, GTX TITAN X, GTX 980 Ti, GTX 980, GTX 970, GTX 960, "
+    "GTX 950",
     (5, 0): "K2200, K1200, K620, GTX 750 Ti, GTX 750",
 }
 
@@ -63,16 +61,12 @@ class GpuModel:
     data_centre: bool
 
 
-def _models() -> tuple[GpuModel, ...]:
-    return tuple(
-        GpuModel(name=name, capability=capability, data_centre=table is DATA_CENTRE)
-        for table in (DATA_CENTRE, OTHERS)
-        for capability, names in table.items()
-        for name in names.split(", ")
-    )
-
-
-MODELS = _models()
+MODELS = tuple(
+    GpuModel(name=name, capability=capability, data_centre=table is DATA_CENTRE)
+    for table in (DATA_CENTRE, OTHERS)
+    for capability, names in table.items()
+    for name in names.split(", ")
+)
 
 
 def model(name: str) -> GpuModel | None:

@@ -77,9 +77,8 @@ def words(name: str) -> tuple[str, ...]:
 
 def holds(name: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
     """Says whether `wanted` stands in `name` as whole words, in order and side by side."""
-    return bool(wanted) and any(
-        name[start : start + len(wanted)] == wanted for start in range(len(name))
-    )
+    size = len(wanted)
+    return size > 0 and any(name[at : at + size] == wanted for at in range(len(name)))
 
 
 def meant(device: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
@@ -109,11 +108,11 @@ def expanded(devices: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:
 
     Two ways to write one GPU become one device, or it would be measured twice.
     """
-    found: list[str] = []
+    every: list[str] = []
     for device in devices:
         chosen = () if device == "cpu" else meant(device, gpus)
-        found += [f"gpu:{gpu.index}" for gpu in chosen] or [device]
-    return tuple(dict.fromkeys(found))
+        every += [f"gpu:{gpu.index}" for gpu in chosen] or [device]
+    return tuple(dict.fromkeys(every))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

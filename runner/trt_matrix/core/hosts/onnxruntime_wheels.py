@@ -22,9 +22,9 @@ _NUMPY_2 = "1.19"
 
 def pythons(release: str) -> tuple[Python, Python] | None:
     """Returns the oldest and the newest Python that an old version has wheels for; None for one of today."""
-    found = version(release)
+    stated = version(release)
     return next(
-        ((oldest, newest) for before, oldest, newest in _PYTHONS if found < version(before)), None
+        ((oldest, newest) for before, oldest, newest in _PYTHONS if stated < version(before)), None
     )
 
 

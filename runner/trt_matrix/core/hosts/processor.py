@@ -30,8 +30,7 @@ def processor_of(machine: object, flags: object) -> Processor | None:
     """Returns a processor of what a probe told, whatever that is; None where it told too little."""
     if not isinstance(machine, str) or not isinstance(flags, Collection) or isinstance(flags, str):
         return None
-    processor = Processor(
-        machine=machine, flags=frozenset(flag for flag in flags if isinstance(flag, str))
-    )
+    known = frozenset(flag for flag in flags if isinstance(flag, str))
+    processor = Processor(machine=machine, flags=known)
     # Every x86 processor has some: without any, nobody could read them.
     return None if processor.is_x86 and not processor.flags else processor

@@ -83,8 +83,8 @@ class Wheel:
 
     def obstacle(self, driver: str | None, gpus: Sequence[Gpu]) -> Obstacle | None:
         """Returns why it runs on none of these GPUs with this driver; None where it runs on one."""
-        found = [self._obstacle(driver, gpu) for gpu in gpus]
-        return next(filter(None, found)) if gpus and all(found) else None
+        reasons = [self._obstacle(driver, gpu) for gpu in gpus]
+        return reasons[0] if all(reasons) and reasons else None
 
     def _obstacle(self, driver: str | None, gpu: Gpu) -> Obstacle | None:
         if self.package == RTX:
@@ -115,7 +115,7 @@ class Wheel:
 
 def offered(package: str, driver: str | None, gpus: Sequence[Gpu]) -> str | None:
     """Returns which versions run on one of these GPUs, by CUDA: `CUDA 12: 8.6.0 to 11.4.0.106`; None where none does."""
-    found = []
+    by_cuda = []
     for cuda in sorted({major for line in LINES[package] for major in line.cuda}):
         lines = [line for line in LINES[package] if cuda in line.cuda]
         # What a version runs on changes from line to line, and where TensorRT dropped or learnt GPUs.
@@ -136,13 +136,13 @@ def offered(package: str, driver: str | None, gpus: Sequence[Gpu]) -> str | None
                 ranges, begun = [*ranges, f"{begun} to before {start}"], None
         if begun is not None:
             ranges.append(f"{begun} to {lines[-1].last}")
-        found += [f"CUDA {cuda}: {', '.join(ranges)}"] if ranges else []
-    return "; ".join(found) or None
+        by_cuda += [f"CUDA {cuda}: {', '.join(ranges)}"] if ranges else []
+    return "; ".join(by_cuda) or None
 
 
 def _before(*versions: str) -> bool:
     """Says whether versions are in rising order, none twice."""
-    return all(version(one) < version(other) for one, other in pairwise(versions))
+    return all(version(lower) < version(upper) for lower, upper in pairwise(versions))
 
 
 def wheel(named: str, of: str, driver: str | None) -> Wheel:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import INT8
-from trt_matrix.core.layers.held import held_layers
-from trt_matrix.core.layers.precisions import LayersOf, Ran, from_layers
+from trt_matrix.core.layers.precisions import LayersOf, Ran, from_layers, held_layers
 from trt_matrix.core.network.network_map import NetworkMap
 from trt_matrix.core.records import Record, StoredObject
 
@@ -27,6 +26,8 @@ SqnrOf = Callable[[str, StoredObject], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Build:
+    """One build of a cell, as one head sees it."""
+
     cell: str
     ran: Ran
     sqnr_db: float
@@ -63,16 +64,12 @@ def choices(
 ) -> tuple[Choice, ...]:
     """Returns the choice that each head's error goes along with, where there is one."""
     records = list(records)
-    found = (_choice(network, head, records, layers_of, sqnr_of) for head in network.heads)
-    return tuple(choice for choice in found if choice)
+    by_head = (_choice(network, head, records, layers_of, sqnr_of) for head in network.heads)
+    return tuple(choice for choice in by_head if choice)
 
 
 def _choice(
-    network: NetworkMap,
-    head: str,
-    records: Iterable[Record],
-    layers_of: LayersOf,
-    sqnr_of: SqnrOf,
+    network: NetworkMap, head: str, records: Iterable[Record], layers_of: LayersOf, sqnr_of: SqnrOf
 ) -> Choice | None:
     tables = [
         builds
@@ -91,20 +88,16 @@ def _choice(
     # Layers that part the builds otherwise were in int8 in other builds: not one sentence can be said of both.
     suspects = max(together.values(), key=lambda names: _gap(tables, names[0]))
     split = [parts for builds in tables if (parts := _parts(builds, suspects[0]))]
-    made = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
-    names = [made[name] for name in suspects]
-    taken = frozenset().union(*(build.held for builds in tables for build in builds))
-    held = [
-        build.sqnr_db
-        for builds in tables
-        for build in builds
-        if all(own & build.held for own in names)
-    ]
+    tensors_of = {layer.name: {layer.name, *layer.outputs} for _, layer in network.layers}
+    names = [tensors_of[name] for name in suspects]
+    every = [build for builds in tables for build in builds]
+    taken = frozenset().union(*(build.held for build in every))
+    held = [build.sqnr_db for build in every if all(own & build.held for own in names)]
     return Choice(
         head=head,
-        layers=tuple(sorted(suspects, key=lambda name: not made[name] & taken)),
-        worse_db=tuple(sorted(one for worse, _ in split for one in worse)),
-        better_db=tuple(sorted(one for _, better in split for one in better)),
+        layers=tuple(sorted(suspects, key=lambda name: not tensors_of[name] & taken)),
+        worse_db=tuple(sorted(db for worse, _ in split for db in worse)),
+        better_db=tuple(sorted(db for _, better in split for db in better)),
         held_db=tuple(sorted(held)),
         tables=len(tables),
         chance=_chance(cone, tables, split),
@@ -118,7 +111,7 @@ def _pattern(tables: Sequence[Sequence[Build]], layer: str) -> tuple[bool, ...]:
 
 def _gap(tables: Sequence[Sequence[Build]], layer: str) -> float:
     """Returns by how many dB the worst build without `layer` in int8 is better than the best with it, at least."""
-    split = [parts for builds in tables if (parts := _parts(builds, layer))]
+    split = filter(None, (_parts(builds, layer) for builds in tables))
     return min(min(better) - max(worse) for worse, better in split)
 
 
@@ -143,11 +136,7 @@ def _chance(
 
 
 def _by_table(
-    network: NetworkMap,
-    head: str,
-    records: Iterable[Record],
-    layers_of: LayersOf,
-    sqnr_of: SqnrOf,
+    network: NetworkMap, head: str, records: Iterable[Record], layers_of: LayersOf, sqnr_of: SqnrOf
 ) -> Mapping[tuple[str, str | None, bool], Sequence[Build]]:
     """Returns (table, placement, implicit) → all builds with it, whichever version made them."""
     builds: dict[tuple[str, str | None, bool], list[Build]] = {}
@@ -155,17 +144,14 @@ def _by_table(
         if record.pass_.precision is not Precision.INT8:
             continue
         for measurement in good(record):
+            output, table = measurement.outputs.get(head), measurement.table
             layers = layers_of(measurement.layers) if measurement.layers else None
-            sqnr_db = (
-                sqnr_of(head, measurement.outputs[head]) if head in measurement.outputs else None
-            )
-            if measurement.table is None or not layers or sqnr_db is None:
+            sqnr_db = sqnr_of(head, output) if output else None
+            if table is None or not layers or sqnr_db is None:
                 continue
-            ran = from_layers(network, layers)
-            build = Build(record.cell, ran, sqnr_db, held_layers(measurement.start))
-            builds.setdefault(
-                (measurement.table, measurement.placement, record.pass_.implicit), []
-            ).append(build)
+            held, ran = held_layers(measurement.start), from_layers(network, layers)
+            key = (table, measurement.placement, record.pass_.implicit)
+            builds.setdefault(key, []).append(Build(record.cell, ran, sqnr_db, held))
     return builds
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from trt_matrix.core.evidence import good
-from trt_matrix.core.layers.held import held_layers
+from trt_matrix.core.layers.precisions import held_layers
 from trt_matrix.core.records import Record
 from trt_matrix.core.tables.clipping import Decided
 
@@ -19,45 +19,26 @@ class Deciding(Protocol):
     ) -> Collection[str]:
         """Returns the tensors whose range decides a scale.
 
-        Args:
-            placement: As a record names it.
-            ranged: Tensors that have a range.
-            implicit: Whether the engine places: what it gives out is float then.
-            held: Layers, or tensors that they make, that were kept in float.
+        Where the engine places, `implicit`, what it gives out is float. `held` are layers, or tensors that they
+        make, that were kept in float.
         """
 
 
 def decided(
     records: Sequence[Record], ranges: Mapping[str, Collection[str]], deciding: Deciding
 ) -> Decided:
-    """Returns what the ranges of each table decide; of tables that no cell ran with nothing.
-
-    Args:
-        records: Say which cell ran with which table, and how it was placed.
-        ranges: Table's digest → tensors that it has a range of.
-        deciding: Knows the network.
-    """
-    found: dict[str, dict[str, dict[str, None]]] = {}
+    """Returns what the ranges of each table decide; of tables that no cell ran with nothing."""
+    cells_of: dict[str, dict[str, dict[str, None]]] = {}
     for record in records:
+        implicit = record.pass_.implicit
         for measurement in good(record):
-            if (
-                not measurement.table
-                or not measurement.placement
-                or measurement.table not in ranges
-            ):
-                continue
-            tensors = deciding(
-                measurement.placement,
-                ranges[measurement.table],
-                implicit=record.pass_.implicit,
-                held=(
-                    *(held_layers(measurement.start) if record.pass_.implicit else ()),
-                    *record.pass_.exclude,
-                ),
-            )
-            for tensor in tensors:
-                found.setdefault(measurement.table, {}).setdefault(tensor, {})[record.cell] = None
+            table, placement = measurement.table, measurement.placement
+            if table in ranges and table and placement:
+                held = held_layers(measurement.start) if implicit else frozenset()
+                held = held.union(record.pass_.exclude)
+                for tensor in deciding(placement, ranges[table], implicit=implicit, held=held):
+                    cells_of.setdefault(table, {}).setdefault(tensor, {})[record.cell] = None
     return {
         table: {tensor: tuple(cells) for tensor, cells in tensors.items()}
-        for table, tensors in found.items()
+        for table, tensors in cells_of.items()
     }

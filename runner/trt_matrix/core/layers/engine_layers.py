@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.layers.executed import OTHERS, ExecutedShare
+from trt_matrix.core.layers.executed import OTHERS, of_kinds
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
+from trt_matrix.core.records import IntegerShare
 
 INT8 = "int8"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineLayer:
+    """A layer of TensorRT's engine."""
+
     tensors: tuple[str, ...]
     """What its parts give out in the network, before fusion."""
     precision: str | None
@@ -50,17 +53,13 @@ def engine_share(
     heads: Collection[str],
     *,
     quantised: bool,
-) -> dict[str, ExecutedShare]:
+) -> dict[str, IntegerShare]:
     """Returns head → what of it ran on integers, as `executed.executed_share` does.
 
     A head is left out where one of its layers was compiled with others as a whole, or was told
     without a precision: its share is not known, and a float one must not be made of that.
 
-    Args:
-        layers: Of one engine.
-        original: The network that the engine was built from.
-        heads: Names of output tensors.
-        quantised: Whether its layers were to run in int8: then those in float are named.
+    Layers in float are named where the network was to run in int8 (`quantised`).
 
     Raises:
         graph.GraphError: a head is no tensor of the network.
@@ -68,12 +67,8 @@ def engine_share(
     original = canonical(original)
     counts = shapes.macs(original)
     makers = graph.producers(original)
-    ran = {
-        makers[tensor].name: layer.precision
-        for layer in layers
-        for tensor in layer.tensors
-        if tensor in makers
-    }
+    precisions = ((tensor, layer.precision) for layer in layers for tensor in layer.tensors)
+    ran = {makers[tensor].name: precision for tensor, precision in precisions if tensor in makers}
     kinds = {node.name: node.op_type for node in original.graph.node if node.op_type in OTHERS}
     result = {}
     for head in heads:
@@ -85,13 +80,11 @@ def engine_share(
             (kinds[node], ran[node] == INT8) for node in cone if node in kinds and ran.get(node)
         )
         in_float = [node for node in weighted if ran[node] != INT8]
-        result[head] = ExecutedShare(
-            macs_int=sum(counts[node] for node in weighted if ran[node] == INT8),
-            macs_total=sum(counts[node] for node in weighted),
+        result[head] = IntegerShare(
+            integer_macs=sum(counts[node] for node in weighted if ran[node] == INT8),
+            total_macs=sum(counts[node] for node in weighted),
             float_layers=tuple(in_float) if quantised else (),
-            operators={kind: count for (kind, integer), count in sorted(others.items()) if integer},
-            float_operators={
-                kind: count for (kind, integer), count in sorted(others.items()) if not integer
-            },
+            integer_operators=of_kinds(others, integer=True),
+            float_operators=of_kinds(others, integer=False),
         )
     return result

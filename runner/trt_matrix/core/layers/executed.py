@@ -11,79 +11,25 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 
 import onnx
 
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.network.operators import MACS
+from trt_matrix.core.network.operators import ADDS, INTEGER_POINTWISE, MACS, POOLS
 from trt_matrix.core.qdq.writer import weight_name
+from trt_matrix.core.records import IntegerShare
 from trt_matrix.core.shipped.quantisation import WEIGHTED, form_of
 from trt_matrix.core.shipped.stripping import float_form, prepared
 
-_INTEGER_KERNELS = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "QGemm",
-        "QLinearConv",
-        "QLinearMatMul",
-    }
-)
 _FLOAT_KERNELS = MACS | {"FusedConv", "FusedGemm", "FusedMatMul", "TransposeMatMul"}
 
-OTHERS = frozenset(
-    {
-        "Add",
-        "AveragePool",
-        "Clip",
-        "Concat",
-        "GlobalAveragePool",
-        "LeakyRelu",
-        "MaxPool",
-        "Mul",
-        "Relu",
-        "Resize",
-        "Sigmoid",
-        "Softmax",
-    }
-)
+OTHERS = ADDS | INTEGER_POINTWISE | POOLS | {"Concat", "MaxPool", "Resize", "Softmax"}
 """Further operators that an engine can run on integers and whose choice moves the result."""
 
 _SUFFIX = re.compile(r"_token_\d+$")
 _PREFIX = re.compile(r"^(?:QLinear|Nhwc|QuantizedNhwc)(?=[A-Z])")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutedShare:
-    """How much of what one head depends on ran on integers."""
-
-    macs_int: int
-    """Multiply-accumulates per image run by integer kernels."""
-    macs_total: int
-    float_layers: tuple[str, ...]
-    """Layers quantised in the network that the engine was given, and run in float all the same."""
-    placed_float: tuple[str, ...] = ()
-    """Those that the placement leaves in float: nothing quantises their output."""
-    placed_float_macs: int = 0
-    operators: Mapping[str, int]
-    """Operators without multiply-accumulates that ran on integers → how many of the cone."""
-    float_operators: Mapping[str, int]
-    """The same operators where they ran in float: a Resize, Concat, Add or MaxPool is worth seeing."""
-
-    @property
-    def ratio(self) -> float | None:
-        """Share by multiply-accumulates, 0 to 1.
-
-        Of a head without any: 0 where nothing at all ran on integers, else None.
-        """
-        if self.macs_total:
-            return self.macs_int / self.macs_total
-        return None if self.operators else 0.0
 
 
 class LayerRun(IntEnum):
@@ -97,8 +43,8 @@ class LayerRun(IntEnum):
 
 def executed_share(
     executed: onnx.ModelProto, original: onnx.ModelProto, heads: Collection[str]
-) -> dict[str, ExecutedShare]:
-    """Returns for each head what the engine ran on integers.
+) -> dict[str, IntegerShare]:
+    """Returns output tensor → what of it the engine ran on integers.
 
     Args:
         executed: The graph that the engine saved after its optimisations.
@@ -118,30 +64,31 @@ def executed_share(
     result = {}
     for head in heads:
         cone = [node for node in graph.backward_cone(original, head) if node in counts]
-        placed = [
-            node for node in cone if node in ends and layers.get(node) is not LayerRun.INTEGER
+        in_float = [node for node in cone if layers.get(node) is not LayerRun.INTEGER]
+        placed = [node for node in in_float if node in ends]
+        fell_back = [
+            node
+            for node in in_float
+            if node not in placed
+            and (node in given or layers.get(node) is LayerRun.QUANTISED_IN_FLOAT)
         ]
+        total = sum(counts[node] for node in cone)
         ran = Counter(kinds[node] for node in graph.backward_cone(executed, head) if node in kinds)
-        result[head] = ExecutedShare(
-            macs_int=sum(counts[node] for node in cone if layers.get(node) is LayerRun.INTEGER),
-            macs_total=sum(counts[node] for node in cone),
-            float_layers=tuple(
-                node
-                for node in cone
-                if node not in placed
-                and (
-                    layers.get(node) is LayerRun.QUANTISED_IN_FLOAT
-                    or (node in given and layers.get(node) is not LayerRun.INTEGER)
-                )
-            ),
+        result[head] = IntegerShare(
+            integer_macs=total - sum(counts[node] for node in in_float),
+            total_macs=total,
+            float_layers=tuple(fell_back),
             placed_float=tuple(placed),
             placed_float_macs=sum(counts[node] for node in placed),
-            operators={kind: count for (kind, integer), count in sorted(ran.items()) if integer},
-            float_operators={
-                kind: count for (kind, integer), count in sorted(ran.items()) if not integer
-            },
+            integer_operators=of_kinds(ran, integer=True),
+            float_operators=of_kinds(ran, integer=False),
         )
     return result
+
+
+def of_kinds(ran: Mapping[tuple[str, bool], int], *, integer: bool) -> dict[str, int]:
+    """Returns operator → how many of it ran on integers, or in float."""
+    return {kind: count for (kind, on), count in sorted(ran.items()) if on is integer}
 
 
 def _comparable(original: onnx.ModelProto) -> onnx.ModelProto:
@@ -179,7 +126,7 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, L
     large = _large_initialisers(executed)
     runs: dict[str, LayerRun] = {}
     for kernel in executed.graph.node:
-        integer = kernel.op_type in _INTEGER_KERNELS
+        integer = kernel.op_type in WEIGHTED
         if not integer and kernel.op_type not in _FLOAT_KERNELS:
             continue
         weights = large.intersection(_root(tensor, makers) for tensor in kernel.input)
@@ -189,21 +136,17 @@ def _layers(executed: onnx.ModelProto, original: onnx.ModelProto) -> dict[str, L
         if layer is None:
             continue
         in_float = LayerRun.QUANTISED_IN_FLOAT if _dequantised(kernel, makers) else LayerRun.FLOAT
+        run = LayerRun.INTEGER if integer else in_float
         # An engine may split one layer into several kernels: one in float is enough to say so.
-        runs[layer] = max(
-            runs.get(layer, LayerRun.INTEGER), LayerRun.INTEGER if integer else in_float
-        )
+        runs[layer] = max(run, runs.get(layer, run))
     return runs
 
 
 def _quantised_layers(model: onnx.ModelProto) -> set[str]:
     """Returns the names of the layers that Q/DQ was written for."""
     makers = graph.producers(model)
-    return {
-        node.name
-        for node in model.graph.node
-        if node.op_type in MACS and _dequantised(node, makers)
-    }
+    layers = [node for node in model.graph.node if node.op_type in MACS]
+    return {node.name for node in layers if _dequantised(node, makers)}
 
 
 def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -213,7 +156,7 @@ def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
     way to the next quantised layer, or to an output, is looked at.
     """
     given, users = _quantised_layers(model), graph.consumers(model)
-    found = []
+    ends = []
     for node in model.graph.node:
         if node.name not in given:
             continue
@@ -228,8 +171,8 @@ def float_ends(model: onnx.ModelProto) -> tuple[str, ...]:
                     seen.update(fresh)
                     waiting += fresh
         if not quantised:
-            found.append(node.name)
-    return tuple(found)
+            ends.append(node.name)
+    return tuple(ends)
 
 
 def _dequantised(layer: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
@@ -281,10 +224,6 @@ def _operator_kinds(executed: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
         # ONNX Runtime's blocked layout calls a float Resize by its old name.
         operator = "Resize" if node.op_type == "Upsample" else _PREFIX.sub("", node.op_type)
         info = known.get(node.output[0])
-        if operator in OTHERS and (info is None or not _is_index(info)):
+        if operator in OTHERS and (info is None or info.dtype not in ("int32", "int64", "bool")):
             result[node.name] = (operator, runs)
     return result
-
-
-def _is_index(info: graph.TensorInfo) -> bool:
-    return info.dtype in ("int32", "int64", "bool")

@@ -7,13 +7,14 @@ it was measured: from those a layer's precision is told where they leave no choi
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.evidence import good
 from trt_matrix.core.layers.engine_layers import INT8, EngineLayer
 from trt_matrix.core.layers.executed import OTHERS
 from trt_matrix.core.network.network_map import NetworkMap
-from trt_matrix.core.records import IntegerShare, Measurement, Record, StoredObject
+from trt_matrix.core.records import IntegerShare, Measurement, Record, Start, StoredObject
 
 FLOAT = "float"
 """In floating point, and it was not told in which."""
@@ -43,6 +44,19 @@ class LayerReport:
     """Int8 cells of which no layer's precision is known."""
 
 
+def held_layers(start: Start | None) -> frozenset[str]:
+    """Returns the layers, or tensors that they make, that the matrix kept out of int8 by `fp32_layers`."""
+    return named_layers(start.probe) if start else frozenset()
+
+
+def named_layers(probe: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the same of what was probed: the options that the job was started with."""
+    engine = probe.get("engine")
+    options = engine.get("options") if isinstance(engine, Mapping) else None
+    named = options.get("fp32_layers") if isinstance(options, Mapping) else None
+    return frozenset(map(str, named)) if isinstance(named, list) else frozenset()
+
+
 def layer_report(
     network: NetworkMap, records: Iterable[Record], layers_of: LayersOf
 ) -> LayerReport:
@@ -53,12 +67,13 @@ def layer_report(
         measured = good(record)
         if record.pass_.precision is not Precision.INT8 or not measured:
             continue
-        told = [
-            _ran(network, measurement, layers_of, record.pass_.exclude) for measurement in measured
-        ]
-        for ran in dict.fromkeys(tuple(sorted(one.items())) for one in told if one):
+        exclude = record.pass_.exclude
+        of_builds = [_ran(network, measurement, layers_of, exclude) for measurement in measured]
+        for ran in dict.fromkeys(
+            tuple(sorted(precisions.items())) for precisions in of_builds if precisions
+        ):
             ways.setdefault(ran, []).append(record.cell)
-        if not any(told):
+        if not any(of_builds):
             untold.append(record.cell)
     return LayerReport(
         network=network,
@@ -80,15 +95,10 @@ def _ran(
 
 def from_layers(network: NetworkMap, layers: Iterable[EngineLayer]) -> Ran:
     """Returns what TensorRT told, by the tensors that its layers give out in the network."""
-    told = {
-        tensor: layer.precision for layer in layers if layer.precision for tensor in layer.tensors
-    }
-    return {
-        layer.name: told[tensor]
-        for _, layer in network.layers
-        for tensor in layer.outputs
-        if tensor in told
-    }
+    by_tensor = ((tensor, layer.precision) for layer in layers for tensor in layer.tensors)
+    precisions = {tensor: precision for tensor, precision in by_tensor if precision}
+    outputs = ((layer.name, tensor) for _, layer in network.layers for tensor in layer.outputs)
+    return {name: precisions[tensor] for name, tensor in outputs if tensor in precisions}
 
 
 def from_shares(
@@ -96,24 +106,24 @@ def from_shares(
 ) -> Ran:
     """Returns what the shares of the heads leave no choice about.
 
-    Layers that multiply: those named, or `excluded` from quantisation, are in float; the others are on integers where they account for
-    all integer multiply-accumulates of the head. Other operators: where a head has all of its kind on
-    the same side.
+    Layers that multiply: those named, or `excluded` from quantisation, are in float; the others are on integers where
+    they account for all integer multiply-accumulates of the head. Other operators: where a head has all of its kind
+    on the same side.
     """
-    found: dict[str, str] = {}
+    precisions: dict[str, str] = {}
     for head, share in shares.items():
         cone = [layer for part, layer in network.layers if head in part.heads]
         floats = {*share.float_layers, *share.placed_float, *excluded}
-        found |= {layer.name: FLOAT for layer in cone if layer.macs and layer.name in floats}
+        precisions |= {layer.name: FLOAT for layer in cone if layer.macs and layer.name in floats}
         rest = [layer for layer in cone if layer.macs and layer.name not in floats]
         if sum(layer.macs for layer in rest) == share.integer_macs:
-            found |= {layer.name: INT8 for layer in rest}
+            precisions |= {layer.name: INT8 for layer in rest}
         elif share.integer_macs == 0:
-            found |= {layer.name: FLOAT for layer in rest}
+            precisions |= {layer.name: FLOAT for layer in rest}
         kinds = Counter(layer.operator for layer in cone)
         for kind in OTHERS & kinds.keys():
             sides = share.integer_operators.get(kind, 0), share.float_operators.get(kind, 0)
             if sides in ((kinds[kind], 0), (0, kinds[kind])):
                 side = INT8 if sides[0] else FLOAT
-                found |= {layer.name: side for layer in cone if layer.operator == kind}
-    return found
+                precisions |= {layer.name: side for layer in cone if layer.operator == kind}
+    return precisions

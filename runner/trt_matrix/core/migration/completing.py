@@ -5,13 +5,14 @@ tensors that carry the same values; a Q/DQ network may need another of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import MONOTONE, joined_by
 from trt_matrix.core.qdq.scale_groups import scale_groups
+from trt_matrix.core.tables.table import Table
 from trt_matrix.core.words import count
 
 PARTS = frozenset({"Slice", "Split"})
@@ -37,13 +38,24 @@ def shared_because(model: onnx.ModelProto, tensor: str, leader: str) -> str:
     return f"it carries the values of {leader!r}"
 
 
-def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, DerivedRange]:
-    """Returns tensor → a range for it, of tensors that lead others (`scale_groups`) and have none.
+def with_derived(table: Table, derived: Mapping[str, DerivedRange]) -> Table:
+    """Returns a table with the ranges that follow from its own."""
+    amax = {tensor: derived_range.amax for tensor, derived_range in derived.items()}
+    unusable = {name: why for name, why in table.unusable.items() if name not in derived}
+    return replace(table, amax={**table.amax, **amax}, unusable=unusable)
 
-    Args:
-        model: The float network, in canonical form.
-        amax: Of the table, tensor → largest magnitude.
-    """
+
+def source_of(
+    model: onnx.ModelProto, tensor: str, leader: str, derived: Mapping[str, DerivedRange]
+) -> tuple[str, str]:
+    """Returns the tensor that one without a range of its own has it from, and why."""
+    if tensor in derived:
+        return derived[tensor].source, derived[tensor].why
+    return leader, shared_because(model, tensor, leader)
+
+
+def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, DerivedRange]:
+    """Returns tensor of a canonical form → a range for it, of those that lead others (`scale_groups`) and have none."""
     leader = scale_groups(model)
     makers = graph.producers(model)
     derived_ranges: dict[str, DerivedRange] = {}
@@ -68,7 +80,7 @@ def completed(model: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, De
             ranges = {name: known(name) for name in joined}
             # An input that the concatenation alone reads follows it, and has its own range in the table.
             ranges |= {name: amax[name] for name in joined if name in amax}
-            whole = {name: one for name, one in ranges.items() if one is not None}
+            whole = {name: largest for name, largest in ranges.items() if largest is not None}
             if whole and len(whole) == len(joined) == len(joined_by(maker)):
                 source = max(whole, key=lambda name: whole[name])
                 derived_ranges[tensor] = DerivedRange(

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.migration.calling import called_as
-from trt_matrix.core.migration.completing import completed, shared_because
+from trt_matrix.core.migration.completing import completed, source_of, with_derived
+from trt_matrix.core.migration.tensor_names import called_as
 from trt_matrix.core.migration.to_qdq import AddedScale
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import tensors
@@ -20,7 +20,7 @@ from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.names import Naming
-from trt_matrix.core.tables.table import LEVELS, Table
+from trt_matrix.core.tables.table import LEVELS
 from trt_matrix.core.tables.trt_cache import Cache, Header, write
 
 
@@ -74,27 +74,16 @@ def to_cache(
     every = [name for name in tensors(form) if name in known]
     leader = scale_groups(form)
     derived = completed(form, plain.amax)
-    full = Table(
-        amax={
-            **plain.amax,
-            **{tensor: derived_range.amax for tensor, derived_range in derived.items()},
-        },
-        unusable={name: why for name, why in plain.unusable.items() if name not in derived},
-        provenance=plain.provenance,
-    )
+    full = with_derived(plain, derived)
     placement = place(model, full)
     added = []
     for tensor in every:
-        if tensor in plain.amax:
-            continue
-        source, why = leader[tensor], shared_because(form, tensor, leader[tensor])
-        if tensor in derived:
-            source, why = derived[tensor].source, derived[tensor].why
-        if leader[tensor] in full.amax:
+        if tensor not in plain.amax and leader[tensor] in full.amax:
+            source, why = source_of(form, tensor, leader[tensor], derived)
             scale = full.amax[leader[tensor]] / LEVELS
             added.append(AddedScale(tensor=tensor, scale=scale, source=source, why=why))
     own = {name: plain.scale(name) for name in plain.amax}
-    scales = {**own, **{one.tensor: one.scale for one in added}}
+    scales = {**own, **{scale.tensor: scale.scale for scale in added}}
     outputs = [output.name for output in graph.outputs(model) if output.dtype == "float32"]
     return ToCache(
         text=write(Cache(header=header, scales=scales)),

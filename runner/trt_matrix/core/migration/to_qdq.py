@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 import onnx
 
-from trt_matrix.core.migration.calling import called_as, likely
-from trt_matrix.core.migration.completing import DerivedRange, completed, shared_because
+from trt_matrix.core.migration.completing import DerivedRange, completed, source_of, with_derived
+from trt_matrix.core.migration.tensor_names import called_as, likely
 from trt_matrix.core.migration.tracing import TensorFate, Traced, traced
 from trt_matrix.core.network import graph, shapes
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import INT8, TENSORRT, Placement, PlacementOptions, place
+from trt_matrix.core.qdq.explicit import INT8, Placement, place
 from trt_matrix.core.qdq.joins import Requantisation, requantisations
+from trt_matrix.core.qdq.options import TENSORRT, PlacementOptions
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.tables.forms import ReadTable
 from trt_matrix.core.tables.names import Naming
-from trt_matrix.core.tables.table import LEVELS, Table, from_ranges
+from trt_matrix.core.tables.table import LEVELS, Table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,17 +110,11 @@ def to_qdq(
     mine = table.renamed(called.names)
     plain = mine.table()
     derived = completed(form, plain.amax)
-    full = from_ranges(
-        {**plain.amax, **{tensor: derived_range.amax for tensor, derived_range in derived.items()}},
-        plain.provenance,
-    )
-    # Without the ranges that were derived, a reason of the table's own goes before `not in the table`.
-    reasons = {name: why for name, why in plain.unusable.items() if name not in full.amax}
-    full = Table(amax=full.amax, unusable=reasons, provenance=full.provenance)
+    full = with_derived(plain, derived)
     placement = place(model, full, options)
     leader = scale_groups(form)
     apart = {tensor: full.amax[leader[tensor]] / LEVELS for tensor in placement.quantised}
-    found = traced(
+    fates = traced(
         model,
         form,
         placement,
@@ -129,12 +124,14 @@ def to_qdq(
         leader=leader,
         apart=apart,
     )
+    unknown = (TensorFate.UNKNOWN, TensorFate.PARSER)
+    nowhere = [tensor.called for tensor in fates if tensor.fate in unknown]
     return ToQdq(
         model=placement.model,
         scales=placement.quantised,
         naming=called,
-        likely=likely(form, placement.skipped, [one.called for one in found if _nowhere(one)]),
-        tensors=found,
+        likely=likely(form, placement.skipped, nowhere),
+        tensors=fates,
         added=_added(form, placement, plain, derived, leader),
         lacking=placement.skipped,
         float_layers={name: why for name, why in placement.layers.items() if why != INT8},
@@ -155,13 +152,9 @@ def _added(
 ) -> tuple[AddedScale, ...]:
     added = []
     for tensor, scale in placement.quantised.items():
-        if tensor in plain.amax:
-            continue
-        led = leader[tensor]
-        source, why = led, shared_because(form, tensor, led)
-        if tensor in derived:
-            source, why = derived[tensor].source, derived[tensor].why
-        added.append(AddedScale(tensor=tensor, scale=scale, source=source, why=why))
+        if tensor not in plain.amax:
+            source, why = source_of(form, tensor, leader[tensor], derived)
+            added.append(AddedScale(tensor=tensor, scale=scale, source=source, why=why))
     return tuple(added)
 
 
@@ -169,11 +162,10 @@ def _coverage(
     form: onnx.ModelProto, placement: Placement, heads: Sequence[tuple[str, str]]
 ) -> dict[str, HeadCoverage]:
     macs = shapes.macs(form)
-    nodes = {node.name: node for node in form.graph.node}
     coverages = {}
     for head, output in heads:
         cone = graph.backward_cone(form, output)
-        near = {name for node in cone for name in (*nodes[node].input, *nodes[node].output)}
+        near = graph.tensors_of(form, cone)
         lacking = tuple(name for name in placement.skipped if name in near)
         scaled = sum(name in near for name in placement.quantised)
         layers = [node for node in cone if node in placement.layers]
@@ -188,7 +180,3 @@ def _coverage(
             integer_share=sum(macs[node] for node in int8) / total if total else None,
         )
     return coverages
-
-
-def _nowhere(one: Traced) -> bool:
-    return one.fate in (TensorFate.UNKNOWN, TensorFate.PARSER)

@@ -93,7 +93,7 @@ def traced(
     here = {name for node in canonical.graph.node for name in node.output}
     here.update(tensor.name for tensor in graph.inputs(model))
     outputs = {output.name for output in graph.outputs(model)}
-    found = []
+    fates = []
     for tensor, amax in values.items():
         scale = amax / LEVELS
         written = placement.quantised.get(tensor)
@@ -112,7 +112,7 @@ def traced(
             fate = TensorFate.FUSED
         else:
             fate = TensorFate.FLOAT
-        found.append(
+        fates.append(
             Traced(
                 tensor=tensor,
                 called=called.get(tensor, tensor),
@@ -123,7 +123,7 @@ def traced(
                 why=unusable.get(tensor) if fate is TensorFate.UNUSABLE else None,
             )
         )
-    return tuple(found)
+    return tuple(fates)
 
 
 def _quantised(scale: float, written: float, apart: float) -> TensorFate:
@@ -137,12 +137,12 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
     users = graph.consumers(model)
     outputs = {output.name for output in graph.outputs(model)}
     order = {name: index for index, name in enumerate(graph.producers(model))}
-    found: set[str] = set()
+    inside: set[str] = set()
     for node in model.graph.node:
         if node.domain not in graph.STANDARD_DOMAINS:
             continue
         layer = node.op_type in MACS and placement.layers.get(node.name) == INT8
-        through = node.op_type in FUSABLE and bool(found.intersection(node.input))
+        through = node.op_type in FUSABLE and bool(inside.intersection(node.input))
         if not (layer or through):
             continue
         for name in node.output:
@@ -150,9 +150,9 @@ def _inside(model: onnx.ModelProto, placement: Placement) -> set[str]:
                 continue
             read_by = users[name]
             alone = len(read_by) == 1 or _is_activation(read_by, users)
-            if alone and all(_fuses(node_proto, name, placement, order) for node_proto in read_by):
-                found.add(name)
-    return found
+            if alone and all(_fuses(user, name, placement, order) for user in read_by):
+                inside.add(name)
+    return inside
 
 
 def _fuses(
@@ -166,8 +166,8 @@ def _fuses(
         return False
     if user.op_type not in ADDS:
         return True
-    floats = [one for one in user.input if one in order and one not in placement.quantised]
-    return max(floats, key=lambda one: order[one]) == tensor
+    floats = [read for read in user.input if read in order and read not in placement.quantised]
+    return max(floats, key=lambda read: order[read]) == tensor
 
 
 def _is_activation(
@@ -178,12 +178,12 @@ def _is_activation(
     others = [user for user in users if user.op_type != "Mul"]
     if len(products) != 1 or len(others) != 1:
         return False
-    made = others[0].output[0]
+    tensor = others[0].output[0]
     for _ in range(LONGEST_ACTIVATION):
-        if made in products[0].input:
+        if tensor in products[0].input:
             return True
-        behind = all_users.get(made, ())
+        behind = all_users.get(tensor, ())
         if len(behind) != 1 or behind[0].op_type not in POINTWISE:
             return False
-        made = behind[0].output[0]
+        tensor = behind[0].output[0]
     return False

@@ -11,10 +11,10 @@ from onnx import numpy_helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import constant_of
-from trt_matrix.core.network.ordering import inner_graphs
-from trt_matrix.core.network.plugin_names import is_plugin_name
+from trt_matrix.core.network.operators import RESHAPING
+from trt_matrix.core.network.ordering import every_node
 from trt_matrix.core.network.ranking_operators import RANKING
-from trt_matrix.core.network.shapes import inferred
+from trt_matrix.core.network.shapes import inferred, shape_of
 
 OF_BOXES = RANKING | {"RoiAlign", "MaxRoiPool"}
 """Operators that only networks with boxes have, or may have."""
@@ -42,9 +42,7 @@ _OF_FIRST = frozenset(
 )  # fmt: skip
 """Of a vector they make another one; their other inputs are parameters."""
 _OF_ALL = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Max"})
-_CARRY = frozenset(
-    {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
-)
+_CARRY = RESHAPING | {"Cast", "Dropout"}
 _KEEP_AXES = frozenset(
     {
         "Add", "Cast", "Clip", "Concat", "Div", "Dropout", "Elu", "Erf", "Gelu", "HardSwish", "Identity",
@@ -56,18 +54,13 @@ _SHARES = frozenset({"Softmax", "LogSoftmax"})
 
 
 def boxless(
-    model: onnx.ModelProto,
-    shapes: Mapping[str, tuple[int, ...] | None],
-    image: tuple[int, int],
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...] | None], image: tuple[int, int]
 ) -> str | None:
     """Returns why no output can hold boxes, to be read after "makes no boxes, since"; None where one may.
 
-    Args:
-        model: The network, with its batch pinned.
-        shapes: Output → shape for one image.
-        image: Height and width of the input.
+    `shapes` is output → shape for one image, `image` the height and width of the input.
     """
-    if not shapes or any(_of_boxes(node) for node in _every(model.graph)):
+    if not shapes or any(_of_boxes(node) for node in every_node(model.graph)):
         return None
     looked = _Outputs(model)
     reasons = []
@@ -78,31 +71,19 @@ def boxless(
         reasons.append(why)
     if _parts_of_boxes([[size for size in shape or () if size != 1] for shape in shapes.values()]):
         return None
-    told = list(dict.fromkeys(reasons))
+    kinds = list(dict.fromkeys(reasons))
     whose = "its output is" if len(shapes) == 1 else "each of its outputs is"
-    return f"{whose} {' or '.join(told)}"
-
-
-def _every(part: onnx.GraphProto) -> list[onnx.NodeProto]:
-    return [
-        node_proto
-        for node in part.node
-        for node_proto in (node, *(each for inner in inner_graphs(node) for each in _every(inner)))
-    ]
+    return f"{whose} {' or '.join(kinds)}"
 
 
 def _of_boxes(node: onnx.NodeProto) -> bool:
     """Whether it is of boxes, or nobody knows what it does."""
     foreign = node.domain not in graph.STANDARD_DOMAINS
-    return foreign or node.op_type in OF_BOXES or is_plugin_name(node.op_type)
+    return foreign or node.op_type in OF_BOXES or graph.is_plugin_name(node.op_type)
 
 
 def _parts_of_boxes(sizes: Sequence[Sequence[int]]) -> bool:
-    """Whether outputs together may be a score and what a box takes beside it.
-
-    Args:
-        sizes: Of each output, without those that are 1.
-    """
+    """Whether outputs of these sizes, without those that are 1, may be a score and what a box takes beside it."""
     if len(sizes) == 1:
         return False
     # The second stage of Faster R-CNN, run on a crop: four numbers for each class, perhaps not for the background.
@@ -111,7 +92,7 @@ def _parts_of_boxes(sizes: Sequence[Sequence[int]]) -> bool:
         return True
     # CenterNet's kind at the image's own size: width and height, offsets, or distances to four sides.
     maps = [size for size in sizes if len(size) > 1]
-    pairs = [one for one in maps if len(one) > 2 and {2, CORNERS}.intersection((one[0], one[-1]))]
+    pairs = [size for size in maps if len(size) > 2 and {2, CORNERS} & {size[0], size[-1]}]
     return len(maps) > 1 and bool(pairs)
 
 
@@ -178,13 +159,12 @@ class _Outputs:
 
     def _vector(self, name: str, numbers: int | None) -> bool:
         """Whether it is one vector of so many numbers; SSD's rows, (8732, 21), are laid flat behind their shares."""
-        known = self._known.get(name)
-        sizes = known.shape if known else None
+        sizes = shape_of(name, self._known)
         return sizes is not None and [size for size in sizes[1:] if size != 1] == [numbers]
 
     def _pool(self, name: str) -> onnx.NodeProto | None:
         """Returns what merged all places of the image before this tensor; None where one may still be in it."""
-        node_proto: onnx.NodeProto | None = None
+        merging: onnx.NodeProto | None = None
         waiting, seen = [name], set[str]()
         while waiting:
             tensor = waiting.pop()
@@ -195,33 +175,31 @@ class _Outputs:
             if node is None:
                 return None
             if self._merges(node):
-                node_proto = node_proto or node
+                merging = merging or node
             elif node.op_type in _OF_ALL:
                 waiting += node.input
             elif node.op_type in _OF_FIRST:
                 waiting.append(node.input[0])
             else:
                 return None
-        return node_proto
+        return merging
 
     def _merges(self, node: onnx.NodeProto) -> bool:
         """Whether it makes one vector of a map, or of tokens."""
         if node.op_type in _POOLS:
             return True
-        shape = self._known[node.input[0]].shape if node.input[0] in self._known else None
+        shape = shape_of(node.input[0], self._known)
         if node.op_type in ("AveragePool", "MaxPool"):
-            tensor = self._known.get(node.output[0])
-            return bool(
-                tensor and tensor.shape and len(tensor.shape) == 4 and tensor.shape[2:] == (1, 1)
-            )
+            pooled = shape_of(node.output[0], self._known)
+            return pooled is not None and len(pooled) == 4 and pooled[2:] == (1, 1)
         if shape is None or len(shape) not in (3, 4):
             return False
         if node.op_type == "Gather":
             # One token of all stands for the image.
             index = self._values.get(node.input[1])
-            one = index is not None and numpy_helper.to_array(index).size == 1
+            single = index is not None and numpy_helper.to_array(index).size == 1
             axis = graph.attribute(node, "axis", 0)
-            places = self._places(node.input[0]) if len(shape) == 3 and one else None
+            places = self._places(node.input[0]) if len(shape) == 3 and single else None
             return places is not None and axis in (places, places - 3)
         if node.op_type not in _REDUCTIONS:
             return False
@@ -235,27 +213,25 @@ class _Outputs:
         """Returns which axis, 1 or 2, of a tensor of three counts places, not channels; None where nothing tells."""
         turned = False
         while (node := self._made.get(name)) is not None:
-            found = self._places_behind(node)
-            if found:
-                return 3 - found if turned else found
+            axis = self._places_behind(node)
+            if axis:
+                return 3 - axis if turned else axis
             if node.op_type == "Transpose" and graph.attribute(node, "perm", None) == [0, 2, 1]:
                 turned = not turned
             elif node.op_type not in _KEEP_AXES:
                 return None
-            name = next((one for one in node.input if one not in self._values), "")
+            name = next((read for read in node.input if read not in self._values), "")
         return None
 
     def _places_behind(self, node: onnx.NodeProto) -> int | None:
         """Returns that axis of an operator's output where the operator itself tells."""
-        known = self._known.get(node.output[0])
-        sizes = known.shape if known else None
+        sizes = shape_of(node.output[0], self._known)
         if node.op_type == "LayerNormalization":
             return 1
         if node.op_type == "MatMul":  # a layer reads the last axis
             return 1 if node.input[1] in self._values else None
-        given = self._known.get(node.input[0])
         if node.op_type == "Reshape":
-            before = given.shape if given else None
+            before = shape_of(node.input[0], self._known)
             if not before or not sizes or (len(before), len(sizes)) != (4, 3):
                 return None
             if sizes[1] == before[1]:  # channels first, a map's rows laid one behind another
@@ -264,17 +240,16 @@ class _Outputs:
         if node.op_type not in ("Add", "Mul") or not sizes:
             return None
         # A bias, or a normalisation's weights, one for each channel.
-        of = [list(self._values[one].dims) for one in node.input if one in self._values]
+        of = [list(self._values[name].dims) for name in node.input if name in self._values]
         return 1 if [sizes[-1]] in of and sizes[-1] != 1 else None
 
     def _axes(self, node: onnx.NodeProto) -> list[int]:
         given = graph.attribute(node, "axes", None)
         if given is None and len(node.input) > 1 and (value := self._values.get(node.input[1])):
             given = numpy_helper.to_array(value).ravel().tolist()
-        return [int(one) for one in given] if isinstance(given, list | tuple) else []
+        return list(map(int, given)) if isinstance(given, list | tuple) else []
 
 
 def _stride(size: tuple[int, int], image: tuple[int, int]) -> int | None:
-    return next(
-        (stride for stride in STRIDES if (size[0] * stride, size[1] * stride) == image), None
-    )
+    fitting = (stride for stride in STRIDES if (size[0] * stride, size[1] * stride) == image)
+    return next(fitting, None)

@@ -11,13 +11,10 @@ _QUANTISABLE = MACS | ADDS | CARRIERS | POINTWISE | POOLS | {"Concat", "Resize"}
 
 
 def tensors(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Returns the float32 activations that some engine quantises, in the network's order.
+    """Returns the float32 activations of a canonical form that some engine quantises, in the network's order.
 
     These are the inputs and outputs of every operator that has an integer kernel, whatever the
     placement options: one calibration serves every engine, and a TensorRT cache made of it is full.
-
-    Args:
-        model: In canonical form (`canonical.canonical`).
     """
     known = shapes.inferred(model)
     initialisers = {tensor.name for tensor in model.graph.initializer}

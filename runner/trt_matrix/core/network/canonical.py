@@ -43,18 +43,14 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def opset(model: onnx.ModelProto) -> int:
     """Returns the version of the standard operators that `model` uses."""
-    return next(
-        (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1
-    )
+    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return next(versions, 1)
 
 
 def _without_initialiser_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     true_inputs = {info.name for info in graph.inputs(model)}
-    kept = [value for value in result.graph.input if value.name in true_inputs]
-    del result.graph.input[:]
-    result.graph.input.extend(kept)
+    graph.keep(result.graph.input, lambda value: value.name in true_inputs)
     return result
 
 
@@ -116,9 +112,7 @@ def _rewrite_resizing(model: onnx.ModelProto) -> None:
         if mode == "nearest":
             resize.attribute.append(helper.make_attribute("nearest_mode", "floor"))
         node.CopyFrom(resize)
-    kept = [entry for entry in model.opset_import if entry.domain != _HIDDEN_DOMAIN]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
+    graph.keep(model.opset_import, lambda entry: entry.domain != _HIDDEN_DOMAIN)
 
 
 def constants_to_initialisers(model: onnx.ModelProto) -> None:
@@ -134,6 +128,7 @@ def constants_to_initialisers(model: onnx.ModelProto) -> None:
 
 
 def constant_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """Returns the tensor that a Constant node gives out; None for any other node."""
     if node.op_type != "Constant" or node.domain:
         return None
     dtypes = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}

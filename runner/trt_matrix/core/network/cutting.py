@@ -1,7 +1,6 @@
 """The network as its heads want it: inner tensors given out, and what no head needs left away."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 from onnx import TensorProto, helper
@@ -42,8 +41,7 @@ def cut(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
         if reason := obstacle(model, tensor, known):
             message = f"{tensor!r} {reason}"
             raise GraphError(message)
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     given = {value.name: value for value in result.graph.output}
     order = [name for name in declared if name in wanted]
     order += [name for name in wanted if name not in given]
@@ -56,11 +54,7 @@ def cut(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
 
 
 def renamed(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto:
-    """Returns the network with some tensors called otherwise, wherever they stand.
-
-    Args:
-        model: It is not changed.
-        names: Tensor of the main graph → its new name.
+    """Returns the network with tensors of its main graph called otherwise, wherever they stand: name → new name.
 
     Raises:
         GraphError: another tensor has the new name.
@@ -73,8 +67,7 @@ def renamed(model: onnx.ModelProto, names: Mapping[str, str]) -> onnx.ModelProto
         if new in taken:
             message = f"{old!r} cannot be called {new!r}: another tensor is called so"
             raise GraphError(message)
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     _rename(result.graph, changed)
     return result
 
@@ -86,23 +79,21 @@ def obstacle(
 
     A type that the network does not tell is no obstacle: the engine will say.
 
-    Args:
-        model: The network.
-        tensor: What is to be a head.
-        known: Types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
+    `known` are types of its tensors (`shapes.inferred`); those of its outputs need not be in it.
     """
+    inputs = {info.name for info in graph.inputs(model)}
     if tensor not in graph.producers(model):
-        if tensor in {tensor_info.name for tensor_info in graph.inputs(model)}:
+        if tensor in inputs:
             return "is the network's input: every engine is given the same"
-        if tensor in {tensor_proto.name for tensor_proto in model.graph.initializer}:
+        if tensor in {weight.name for weight in model.graph.initializer}:
             return "is a weight, the same for every image: name a tensor that depends on the input"
-        if tensor in set(_inner(model.graph)):
+        if any(tensor in node.output for node in ordering.every_node(model.graph)):
             return (
                 "is computed inside a branch or a loop (If, Loop, Scan), which gives out its results "
                 "alone: name a tensor of the network's main graph"
             )
         return UNKNOWN
-    if not _needed(model, {tensor}) & {tensor_info.name for tensor_info in graph.inputs(model)}:
+    if not _needed(model, {tensor}) & inputs:
         return "depends on no input of the network: it is the same for every image"
     stated = {output.name: output.dtype for output in graph.outputs(model)}.get(tensor, "unknown")
     dtype = known[tensor].dtype if stated == "unknown" and tensor in known else stated
@@ -148,9 +139,9 @@ def left_out(model: onnx.ModelProto, tensors: Collection[str]) -> tuple[str, ...
 
 def _stated(tensor: str, known: Mapping[str, graph.TensorInfo]) -> onnx.ValueInfoProto:
     """Returns an output; of float32 where the network tells no type, since one must be stated."""
-    tensor_info = known.get(tensor)
-    dtype = _FLOATS.get(tensor_info.dtype if tensor_info else "", TensorProto.FLOAT)
-    return helper.make_tensor_value_info(tensor, dtype, tensor_info.shape if tensor_info else None)
+    info = known.get(tensor)
+    dtype = _FLOATS.get(info.dtype if info else "", TensorProto.FLOAT)
+    return helper.make_tensor_value_info(tensor, dtype, info.shape if info else None)
 
 
 def _drop_unneeded(model: onnx.ModelProto) -> None:
@@ -158,14 +149,13 @@ def _drop_unneeded(model: onnx.ModelProto) -> None:
     kept = [node for node in model.graph.node if needed.intersection(node.output)]
     graph.replace_nodes(model, kept)
     needed.update(name for node in model.graph.node for name in node.output)
-    _keep(model.graph.input, needed, lambda one: one.name)
-    _keep(model.graph.initializer, needed, lambda one: one.name)
-    _keep(model.graph.value_info, needed, lambda one: one.name)
-    _keep(model.graph.sparse_initializer, needed, lambda one: one.values.name)
-    _keep(model.graph.quantization_annotation, needed, lambda one: one.tensor_name)
-    used = {node.domain for node in _every(model.graph)}
+    for field in (model.graph.input, model.graph.initializer, model.graph.value_info):
+        graph.keep(field, lambda value: value.name in needed)
+    graph.keep(model.graph.sparse_initializer, lambda tensor: tensor.values.name in needed)
+    graph.keep(model.graph.quantization_annotation, lambda entry: entry.tensor_name in needed)
+    used = {node.domain for node in ordering.every_node(model.graph)} | {"", "ai.onnx"}
     used |= {node.domain for function in model.functions for node in function.node}
-    _keep(model.opset_import, used | {"", "ai.onnx"}, lambda one: one.domain)
+    graph.keep(model.opset_import, lambda entry: entry.domain in used)
 
 
 def _needed(model: onnx.ModelProto, tensors: set[str]) -> set[str]:
@@ -178,53 +168,24 @@ def _needed(model: onnx.ModelProto, tensors: set[str]) -> set[str]:
     return needed
 
 
-def _keep(field: Any, names: Collection[str], name_of: Callable[[Any], str]) -> None:
-    """Removes from a repeated field what is not called by one of `names`."""
-    for index in reversed(range(len(field))):
-        if name_of(field[index]) not in names:
-            del field[index]
-
-
 def _free(node: onnx.NodeProto) -> set[str]:
     """Returns what a node reads of the graph that it stands in, by its bodies' results too."""
-    found = set(ordering.reads(node))
-    for attribute in node.attribute:
-        for body in (attribute.g, *attribute.graphs):
-            found.update(value.name for value in body.output)
-            for inner in body.node:
-                found.update(_free(inner))
-    return found
-
-
-def _every(graph_proto: onnx.GraphProto) -> list[onnx.NodeProto]:
-    nodes = list(graph_proto.node)
-    for node in graph_proto.node:
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                nodes += _every(body)
-    return nodes
-
-
-def _inner(graph_proto: onnx.GraphProto) -> list[str]:
-    own = {name for node in graph_proto.node for name in node.output}
-    return [
-        name for node in _every(graph_proto) for name in node.output if name and name not in own
-    ]
+    names = set(ordering.reads(node))
+    for body in ordering.inner_graphs(node):
+        names.update(value.name for value in body.output)
+        for inner in body.node:
+            names.update(_free(inner))
+    return names
 
 
 def _rename(graph_proto: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    for field in (
-        graph_proto.input,
-        graph_proto.output,
-        graph_proto.value_info,
-        graph_proto.initializer,
-    ):
-        for value in field:
-            value.name = names.get(value.name, value.name)
+    for value in (*graph_proto.input, *graph_proto.output, *graph_proto.value_info):
+        value.name = names.get(value.name, value.name)
+    for tensor in graph_proto.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
     for node in graph_proto.node:
         for tensors in (node.input, node.output):
             for index, name in enumerate(tensors):
                 tensors[index] = names.get(name, name)
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                _rename(body, names)
+        for body in ordering.inner_graphs(node):
+            _rename(body, names)

@@ -8,6 +8,7 @@ import onnx
 import onnx.inliner
 from onnx import helper
 
+from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import opset
 from trt_matrix.core.network.graph import GraphError
 
@@ -16,10 +17,6 @@ def inlined(model: onnx.ModelProto, source: str) -> tuple[onnx.ModelProto, tuple
     """Returns the network without functions, and the names of those that were written out.
 
     A network without any is returned as it is.
-
-    Args:
-        model: The network, weights included.
-        source: Its name, for messages.
 
     Raises:
         GraphError: they cannot be written out, such as for operators of another opset.
@@ -64,8 +61,7 @@ def _one_opset(model: onnx.ModelProto) -> bool:
 
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy that states the types of its tensors: bringing a function to another opset asks."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     known = {value.name for value in (*model.graph.value_info, *model.graph.input)}
     result.graph.value_info.extend(
         helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)

@@ -1,14 +1,26 @@
 """A network as a graph: what it takes and gives, what depends on what; pure functions of an `onnx.ModelProto`."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
 
-from trt_matrix.core.network.ordering import reads
+from trt_matrix.core.network.ordering import inner_graphs, reads
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training"})
+
+RANKING_PLUGINS = re.compile(
+    r"nms|non_?max_?suppression|top_?k|detection_?(output|layer)|generate_?detection|proposal", re.I
+)
+"""Names of plugins that rank: EfficientNMS_TRT, BatchedNMS_TRT, BatchedNMSDynamic_TRT, NMS_TRT,
+RotatedNMS_TRT, TRTBatchedNMS, DetectionLayer_TRT, ProposalLayer_TRT and their like (NVIDIA/TensorRT,
+plugin/; mmdeploy)."""
+
+_TENSORRT = re.compile(r"\w+_TRT")
+"""How NVIDIA calls the plugins that come with TensorRT (NVIDIA/TensorRT, plugin/)."""
 
 Dim = int | str | None
 """A static size, a symbol, or None where nothing is stated."""
@@ -20,6 +32,8 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorInfo:
+    """What a network states of one of its tensors."""
+
     name: str
     dtype: str
     """As numpy names it: `float32`, `uint8`; `unknown` where the model does not say."""
@@ -73,18 +87,29 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
     A node without one, or with one that an earlier node has, is called after its operator and
     position: `Conv_12`. The same model always gets the same names.
     """
+    result = copied(model)
+    taken = {node.name for node in result.graph.node}
+    seen: set[str] = set()
+    for index, node in enumerate(result.graph.node):
+        if not node.name or node.name in seen:
+            node.name = free_name(f"{node.op_type}_{index}", taken)
+        seen.add(node.name)
+    return result
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy, to be changed."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    given = {node.name for node in result.graph.node}
-    taken: set[str] = set()
-    for index, node in enumerate(result.graph.node):
-        if not node.name or node.name in taken:
-            name = f"{node.op_type}_{index}"
-            while name in taken or name in given:
-                name += "_"
-            node.name = name
-        taken.add(node.name)
     return result
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Returns `name`, with as many `_` behind it as no name of `taken` has, and takes it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
@@ -114,14 +139,25 @@ def backward_cone(model: onnx.ModelProto, tensor: str) -> tuple[str, ...]:
             names = ", ".join(value.name for value in model.graph.output)
             message = f"no tensor {tensor!r} in the network; its outputs are {names}"
             raise GraphError(message)
-    needed = {tensor}
-    cone: list[str] = []
+    return tuple(node.name for node in nodes_behind(model, [tensor]))
+
+
+def nodes_behind(model: onnx.ModelProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
+    """Returns the nodes that tensors depend on, in topological order."""
+    needed, behind = set(tensors), []
     # ONNX requires topological order, so one walk from the end meets consumers first.
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
-            cone.append(node.name)
+            behind.append(node)
             needed.update(reads(node))
-    return tuple(reversed(cone))
+    return behind[::-1]
+
+
+def tensors_of(model: onnx.ModelProto, nodes: Collection[str]) -> set[str]:
+    """Returns all tensors that the nodes of these names read and give out."""
+    wanted = set(nodes)
+    chosen = [node for node in model.graph.node if node.name in wanted]
+    return {tensor for node in chosen for tensor in (*node.input, *node.output)}
 
 
 def custom_operators(model: onnx.ModelProto) -> tuple[CustomOperator, ...]:
@@ -132,6 +168,11 @@ def custom_operators(model: onnx.ModelProto) -> tuple[CustomOperator, ...]:
         for node in model.graph.node
         if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in defined
     )
+
+
+def is_plugin_name(operator: str) -> bool:
+    """Whether an operator that ONNX does not define is a plugin of TensorRT by its name."""
+    return bool(_TENSORRT.fullmatch(operator) or RANKING_PLUGINS.search(operator))
 
 
 def replace_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
@@ -146,9 +187,26 @@ def drop_unused_initialisers(model: onnx.ModelProto) -> None:
     """Removes from `model` the initialisers that no node reads and no output gives."""
     used = {name for node in model.graph.node for name in reads(node)}
     used.update(value.name for value in model.graph.output)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    keep(model.graph.initializer, lambda tensor: tensor.name in used)
+
+
+def keep(field: Any, wanted: Callable[[Any], bool]) -> None:
+    """Removes from a repeated field what is not wanted."""
+    for index in reversed(range(len(field))):
+        if not wanted(field[index]):
+            del field[index]
+
+
+def rewire(graph_proto: onnx.GraphProto, instead: Mapping[str, str]) -> None:
+    """Makes every node, those in graphs inside of it too, read other tensors: old name → new name."""
+    for node in graph_proto.node:
+        for index, name in enumerate(node.input):
+            if name in instead:
+                node.input[index] = instead[name]
+        for inner in inner_graphs(node):
+            rewire(inner, instead)
+            for value in inner.output:  # a branch may give out a tensor of the graph around it
+                value.name = instead.get(value.name, value.name)
 
 
 def require_names(model: onnx.ModelProto) -> None:

@@ -1,5 +1,6 @@
 """What a network wants to be fed: one image of a fixed size, channels first or last, or one sample of another kind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -19,6 +20,8 @@ IMAGE_RANK = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInput:
+    """What takes images, or samples of an image's shape."""
+
     name: str
     channels: int
     """1, 3 or 4 of images; more where samples are arrays."""
@@ -60,10 +63,6 @@ class SampleInput:
 def sample_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput | SampleInput:
     """Returns the network's one input, whatever it takes: an image where it has height, width and few channels.
 
-    Args:
-        model: The network.
-        batch: Samples at once.
-
     Raises:
         GraphError: several inputs or none, not float32, no fixed size, or another batch.
     """
@@ -76,19 +75,11 @@ def sample_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput | SampleI
         raise graph.GraphError(message)
     if len(sizes) != IMAGE_RANK or min(sizes[1], sizes[3]) > MOST_CHANNELS:
         return SampleInput(name=info.name, shape=tuple(sizes[1:]))
-    last = sizes[1] > MOST_CHANNELS
-    channels, height, width = (sizes[3], *sizes[1:3]) if last else sizes[1:]
-    return ImageInput(
-        name=info.name, channels=channels, height=height, width=width, channels_last=last
-    )
+    return image_of(info.name, sizes[1:], last=sizes[1] > MOST_CHANNELS)
 
 
 def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
     """Returns the network's one image input.
-
-    Args:
-        model: The network.
-        batch: Images at once.
 
     Raises:
         GraphError: several inputs or none, not float32, no fixed size, or not so many images.
@@ -102,21 +93,20 @@ def image_input(model: onnx.ModelProto, batch: int = 1) -> ImageInput:
             f"{batch}, or {ARRAYS}"
         )
         raise graph.GraphError(message)
-    channels_last = sizes[1] not in CHANNELS and sizes[3] in CHANNELS
-    channels, height, width = (sizes[3], *sizes[1:3]) if channels_last else sizes[1:]
-    if channels not in CHANNELS:
+    image = image_of(info.name, sizes[1:], last=sizes[1] not in CHANNELS and sizes[3] in CHANNELS)
+    if image.channels not in CHANNELS:
         message = (
             f"input {info.name!r} has shape {shape_text(info)}: 1, 3 or 4 channels are expected of images, "
             f"right behind the batch or last; {ARRAYS}"
         )
         raise graph.GraphError(message)
-    return ImageInput(
-        name=info.name,
-        channels=channels,
-        height=height,
-        width=width,
-        channels_last=channels_last,
-    )
+    return image
+
+
+def image_of(name: str, sample: Sequence[int], *, last: bool) -> ImageInput:
+    """Returns the input that takes images of this shape, without a batch, whose channels come first or last."""
+    channels, height, width = (sample[2], *sample[:2]) if last else sample
+    return ImageInput(name=name, channels=channels, height=height, width=width, channels_last=last)
 
 
 def batch_of(model: onnx.ModelProto) -> int:
@@ -142,11 +132,8 @@ def _sizes(model: onnx.ModelProto) -> tuple[graph.TensorInfo, list[int]]:
     # Some exporters write 0 or -1 for what they leave open.
     sizes = [size for size in info.shape if isinstance(size, int) and size > 0]
     if len(sizes) < len(info.shape):
-        open_ = " and ".join(
-            f"{index} ({size!r})" if size else str(index)
-            for index, size in enumerate(info.shape)
-            if not (isinstance(size, int) and size > 0)
-        )
+        places = [(at, size) for at, size in enumerate(info.shape) if size not in sizes]
+        open_ = " and ".join(f"{at} ({size!r})" if size else str(at) for at, size in places)
         message = (
             f"input {info.name!r} has the dynamic shape {shape_text(info)}: dimension {open_} is "
             "open; export the network with batch 1 and a fixed size"

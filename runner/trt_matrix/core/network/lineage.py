@@ -34,12 +34,7 @@ NAMED = 6
 def behind(
     model: onnx.ModelProto, heads: Iterable[tuple[str, str]], custom: Collection[str] = ()
 ) -> tuple[Behind, ...]:
-    """Groups the operators by the heads that depend on them; for the manifest.
-
-    Args:
-        model: The network as the user gave it.
-        heads: (head, output tensor).
-        custom: Operators or nodes that the user calls custom.
+    """Groups the operators by the (head, output tensor) that depend on them; `custom` are what the user calls so.
 
     Returns:
         One group for each set of heads that some operator is behind, in topological order.
@@ -54,40 +49,27 @@ def behind(
         if heads_of[node.name]:
             groups.setdefault(tuple(heads_of[node.name]), []).append(node)
     strange = {custom_operator.node for custom_operator in graph.custom_operators(model)}
-    return tuple(
-        _group(names, nodes, {*strange, *custom, *_unknown(nodes, model)})
-        for names, nodes in groups.items()
-    )
-
-
-def _unknown(nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> set[str]:
-    """Returns nodes of the standard domain that no standard knows: how exporters write plugins."""
+    # Nodes of the standard domain that no standard knows: how exporters write plugins.
     functions = {(function.domain, function.name) for function in model.functions}
-    return {
-        node.name
-        for node in nodes
-        if node.domain in ("", "ai.onnx")
-        and (node.domain, node.op_type) not in functions
-        and not onnx.defs.has(node.op_type)
-    }
+    for node in model.graph.node:
+        own = (node.domain, node.op_type) in functions
+        if node.domain in ("", "ai.onnx") and not own and not onnx.defs.has(node.op_type):
+            strange.add(node.name)
+    return tuple(_group(names, nodes, strange.union(custom)) for names, nodes in groups.items())
 
 
 def _group(
     heads: tuple[str, ...], nodes: Sequence[onnx.NodeProto], custom: Collection[str]
 ) -> Behind:
-    operators = [
-        Operator(
-            name=node.name,
-            operator=node.op_type,
-            custom=node.name in custom or node.op_type in custom,
-        )
-        for node in nodes
-    ]
-    return Behind(
-        heads=heads,
-        operators=tuple(operator for operator in operators if _rank(operator) is not None),
-        others=Counter(operator.operator for operator in operators if _rank(operator) is None),
-    )
+    operators, others = [], Counter[str]()
+    for node in nodes:
+        is_custom = node.name in custom or node.op_type in custom
+        operator = Operator(name=node.name, operator=node.op_type, custom=is_custom)
+        if _rank(operator) is None:
+            others[node.op_type] += 1
+        else:
+            operators.append(operator)
+    return Behind(heads=heads, operators=tuple(operators), others=others)
 
 
 def _rank(operator: Operator) -> int | None:
@@ -141,28 +123,22 @@ def lineage(groups: Sequence[Behind], bad: Sequence[str], good: Sequence[str]) -
     """
     if not groups or not bad or not good:
         return None
-    found: dict[tuple[str, ...], list[Behind]] = {}
+    reached_by: dict[tuple[str, ...], list[Behind]] = {}
     for group in groups:
         reached = tuple(head for head in bad if head in group.heads)
         if reached and not set(good).intersection(group.heads):
-            found.setdefault(reached, []).append(group)
-    suspects = tuple(
-        _suspects(heads, found[heads]) for heads in sorted(found, key=len, reverse=True)
-    )
-    return Lineage(
-        bad=tuple(bad),
-        good=tuple(good),
-        suspects=suspects,
-        sentence=_sentence(bad, good, suspects),
-    )
-
-
-def _order(operator: Operator) -> int:
-    return _rank(operator) or 0
+            reached_by.setdefault(reached, []).append(group)
+    most_first = sorted(reached_by, key=len, reverse=True)
+    suspects = tuple(_suspects(heads, reached_by[heads]) for heads in most_first)
+    sentence = _sentence(bad, good, suspects)
+    return Lineage(bad=tuple(bad), good=tuple(good), suspects=suspects, sentence=sentence)
 
 
 def _suspects(heads: tuple[str, ...], groups: Sequence[Behind]) -> SuspectOperators:
-    operators = sorted((operator for group in groups for operator in group.operators), key=_order)
+    operators = sorted(
+        (operator for group in groups for operator in group.operators),
+        key=lambda operator: _rank(operator) or 0,
+    )
     others: Counter[str] = Counter()
     for group in groups:
         others.update(group.others)
@@ -184,7 +160,8 @@ def _sentence(bad: Sequence[str], good: Sequence[str], suspects: Sequence[Suspec
     if not common:
         start += "no operator is behind all of the former and none of the latter"
     elif not any(suspect.operators for suspect in suspects):
-        return f"{start}nothing but {listed(_counts(common[0].others, {}))} sets {_them(bad)} apart: no operator stands out."
+        them = "it" if len(bad) == 1 else "them"
+        return f"{start}nothing but {listed(_counts(common[0].others, {}))} sets {them} apart: no operator stands out."
     else:
         subject = "only it lies" if len(bad) == 1 else "only they lie"
         start += f"{subject} behind {_told(common[0])}"
@@ -206,20 +183,13 @@ def _told(suspects: SuspectOperators) -> str:
 def _name(operator: SuspectOperator) -> str:
     if operator.custom:
         return f"{operator.node} (custom {operator.operator})"
-    return (
-        operator.node
-        if operator.operator.lower() in operator.node.lower()
-        else f"{operator.node} ({operator.operator})"
-    )
+    is_named = operator.operator.lower() in operator.node.lower()
+    return operator.node if is_named else f"{operator.node} ({operator.operator})"
 
 
 def _counts(others: Mapping[str, int], more: Mapping[str, int]) -> list[str]:
     """Returns `3 Conv`, `4 others`: how many operators are not named, those that multiply by kind."""
     macs = {name: number for name, number in others.items() if name in MACS}
     rest = sum(others.values()) - sum(macs.values())
-    told = [f"{number} {name}" for name, number in {**more, **macs}.items()]
-    return [*told, f"{rest} other{'s' if rest > 1 else ''}"] if rest else told
-
-
-def _them(names: Sequence[str]) -> str:
-    return "it" if len(names) == 1 else "them"
+    counts = [f"{number} {name}" for name, number in {**more, **macs}.items()]
+    return [*counts, f"{rest} other{'s' if rest > 1 else ''}"] if rest else counts

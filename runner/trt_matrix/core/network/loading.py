@@ -8,9 +8,8 @@ import google.protobuf.message
 import onnx
 from onnx import TensorProto, helper
 
-from trt_matrix.core.network.graph import GraphError
+from trt_matrix.core.network.graph import GraphError, is_plugin_name
 from trt_matrix.core.network.ordering import CircleError, order
-from trt_matrix.core.network.plugin_names import is_plugin_name
 
 _PLUGINS = "runner.plugins"
 """Domain of plugins while a network is checked."""
@@ -21,10 +20,7 @@ def load(
 ) -> onnx.ModelProto:
     """Parses and checks a network; its nodes come out in the order in which they compute.
 
-    Args:
-        content: The .onnx file.
-        source: Its name, for messages.
-        external: Contents of the files that hold its weights, if any (see `external_files`).
+    `external` holds the contents of the files that hold its weights, if any (see `external_files`).
 
     Raises:
         GraphError: empty, truncated, no ONNX at all, weights missing, or not a valid graph.
@@ -128,16 +124,14 @@ def parse(content: bytes, source: str) -> onnx.ModelProto:
 
 def _require_whole(tensor: onnx.TensorProto, source: str) -> None:
     """Refuses a weight that has not as many bytes as its shape makes; those of four bits share bytes."""
-    if not tensor.HasField("raw_data") or tensor.data_type in (
-        TensorProto.UNDEFINED,
-        TensorProto.STRING,
-    ):
+    unsized = tensor.data_type in (TensorProto.UNDEFINED, TensorProto.STRING)
+    if not tensor.HasField("raw_data") or unsized:
         return  # the checker looks at these
     width = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    wanted, found = math.prod(tensor.dims) * width, len(tensor.raw_data)
-    if min(tensor.dims, default=0) < 0 or (width > 1 and found != wanted):
+    wanted, held = math.prod(tensor.dims) * width, len(tensor.raw_data)
+    if min(tensor.dims, default=0) < 0 or (width > 1 and held != wanted):
         message = (
-            f"{source}: weight {tensor.name!a:.200} has {found} bytes, its shape "
+            f"{source}: weight {tensor.name!a:.200} has {held} bytes, its shape "
             f"{tuple(tensor.dims)!s:.200} makes {wanted}: damaged; copy it again"
         )
         raise GraphError(message)
@@ -146,15 +140,11 @@ def _require_whole(tensor: onnx.TensorProto, source: str) -> None:
 def _element_types(graph_: onnx.GraphProto) -> set[int]:
     """Returns the types of the elements of every tensor that a graph names."""
     stated = (*graph_.input, *graph_.output, *graph_.value_info)
-    found = {value.type.tensor_type.elem_type for value in stated}
-    found |= {tensor.data_type for tensor in graph_.initializer}
-    found |= {
-        attribute.t.data_type
-        for node in graph_.node
-        for attribute in node.attribute
-        if attribute.HasField("t")
-    }
-    return found
+    types = {value.type.tensor_type.elem_type for value in stated}
+    types |= {tensor.data_type for tensor in graph_.initializer}
+    attributes = (attribute for node in graph_.node for attribute in node.attribute)
+    types |= {attribute.t.data_type for attribute in attributes if attribute.HasField("t")}
+    return types
 
 
 def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -163,17 +153,14 @@ def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
     Raises:
         GraphError: a location is absolute or leaves the model's folder.
     """
-    files = {_location(tensor) for tensor in model.graph.initializer if _is_external(tensor)}
+    external = [each for each in model.graph.initializer if each.data_location == each.EXTERNAL]
+    files = {_location(tensor) for tensor in external}
     for file in files:
         parts = file.replace("\\", "/").split("/")
         if not file or parts[0] == "" or ".." in parts or ":" in parts[0]:
             message = f"weights are said to be in {file!r}, outside the model's folder: refused"
             raise GraphError(message)
     return tuple(sorted(files))
-
-
-def _is_external(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
 def _location(tensor: onnx.TensorProto) -> str:
@@ -184,7 +171,7 @@ def _embed(model: onnx.ModelProto, source: str, external: Mapping[str, bytes]) -
     """Moves weights kept in other files into the model."""
     external_files(model)
     for tensor in model.graph.initializer:
-        if not _is_external(tensor):
+        if tensor.data_location != TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")

@@ -16,10 +16,8 @@ def maxima_model(
 
     Operators of every opset alike: reductions without axes, which became an input with opset 18.
 
-    Args:
-        calibration: Of `calibration_graph.calibration_model`, of one image at a time.
-        tensors: Those that it gives out, and the network's input if that is among them.
-        heads: Output tensors to be kept.
+    Tensors are those that `calibration_graph.calibration_model` gives out, of one image at a time, and its
+    input if that is among them; `heads` are kept.
 
     Raises:
         graph.GraphError: there are no tensors.
@@ -27,16 +25,15 @@ def maxima_model(
     if not tensors:
         message = "no tensor of the network has a range"
         raise graph.GraphError(message)
-    result = onnx.ModelProto()
-    result.CopyFrom(calibration)
+    result = graph.copied(calibration)
     taken = {name for node in result.graph.node for name in (*node.input, *node.output)}
     prefix = "maxima"
     while any(name.startswith(prefix) for name in taken):
         prefix += "_"
-    one, row = f"{prefix}-one", f"{prefix}-row"
+    single, row = f"{prefix}-one", f"{prefix}-row"
     result.graph.initializer.extend(
         [
-            numpy_helper.from_array(np.array([1], np.int64), one),
+            numpy_helper.from_array(np.array([1], np.int64), single),
             numpy_helper.from_array(np.array([1, len(tensors)], np.int64), row),
         ]
     )
@@ -48,7 +45,7 @@ def maxima_model(
                 helper.make_node("Cast", [tensor], names[:1], name=names[0], to=TensorProto.FLOAT),
                 helper.make_node("Abs", names[:1], names[1:2], name=names[1]),
                 helper.make_node("ReduceMax", names[1:2], names[2:3], name=names[2], keepdims=0),
-                helper.make_node("Reshape", [names[2], one], names[3:4], name=names[3]),
+                helper.make_node("Reshape", [names[2], single], names[3:4], name=names[3]),
             ]
         )
         parts.append(names[3])
@@ -58,9 +55,8 @@ def maxima_model(
             helper.make_node("Reshape", [f"{prefix}-all", row], [OUTPUT], name=OUTPUT),
         ]
     )
-    kept = [info for info in result.graph.output if info.name in heads]
-    del result.graph.output[:]
-    result.graph.output.extend(
-        [*kept, helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, len(tensors)])]
+    graph.keep(result.graph.output, lambda value: value.name in heads)
+    result.graph.output.append(
+        helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, len(tensors)])
     )
     return result

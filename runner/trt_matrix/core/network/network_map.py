@@ -51,16 +51,12 @@ class NetworkMap:
     @property
     def heads_of(self) -> dict[str, tuple[str, ...]]:
         """Tensor → the heads that depend on it."""
-        made = {tensor: part.heads for part, layer in self.layers for tensor in layer.outputs}
-        return dict.fromkeys(self.inputs, self.heads) | made
+        of_layers = {tensor: part.heads for part, layer in self.layers for tensor in layer.outputs}
+        return dict.fromkeys(self.inputs, self.heads) | of_layers
 
 
 def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> NetworkMap:
     """Returns the map of `model` in its canonical form.
-
-    Args:
-        model: As the user gave it.
-        heads: (head, output tensor).
 
     Raises:
         graph.GraphError: a head is no tensor of the network, or its shapes contradict each other.
@@ -85,7 +81,8 @@ def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Net
             NetworkPart(
                 heads=names,
                 layers=tuple(_layer(node, counts, makers) for node in members[names]),
-                reads=_reads(members[names], place, index),
+                # What a part reads of itself is no other part.
+                reads=tuple(part for part in _read(members[names], place) if part != index),
             )
             for index, names in enumerate(keys)
         ),
@@ -93,9 +90,10 @@ def network_map(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Net
     )
 
 
-def _reads(nodes: Iterable[onnx.NodeProto], place: dict[str, int], here: int) -> tuple[int, ...]:
+def _read(nodes: Iterable[onnx.NodeProto], place: dict[str, int]) -> tuple[int, ...]:
+    """Returns the places of what makes the tensors that nodes read, rising."""
     read = {place[tensor] for node in nodes for tensor in ordering.reads(node) if tensor in place}
-    return tuple(sorted(read - {here}))
+    return tuple(sorted(read))
 
 
 def _layer(node: onnx.NodeProto, counts: dict[str, int], makers: dict[str, int]) -> Layer:
@@ -103,10 +101,8 @@ def _layer(node: onnx.NodeProto, counts: dict[str, int], makers: dict[str, int])
         name=node.name,
         operator=node.op_type,
         macs=counts.get(node.name, 0),
-        outputs=tuple(tensor for tensor in node.output if tensor),
-        reads=tuple(
-            sorted({makers[tensor] for tensor in ordering.reads(node) if tensor in makers})
-        ),
+        outputs=tuple(_outputs([node])),
+        reads=_read([node], makers),
     )
 
 

@@ -9,21 +9,10 @@ MACS = shapes.MAC_OPERATORS
 
 ADDS = frozenset({"Add"})
 
-CARRIERS = frozenset(
-    {
-        "DepthToSpace",
-        "Flatten",
-        "Identity",
-        "MaxPool",
-        "Reshape",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+RESHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Give out every value of their input, in another shape or order."""
+
+CARRIERS = RESHAPING | {"DepthToSpace", "MaxPool", "Slice", "SpaceToDepth", "Split"}
 """Give out values of their input and no others: input and output share one scale, exactly."""
 
 POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
@@ -32,23 +21,12 @@ POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
 MONOTONE = frozenset({"Relu", "Clip"})
 """Commute with quantisation at one scale: Q(f(x)) = Q(f(DQ(Q(x)))), since both only clamp and order."""
 
-POINTWISE = MONOTONE | {
-    "Elu",
-    "HardSigmoid",
-    "HardSwish",
-    "LeakyRelu",
-    "Mish",
-    "Mul",
-    "PRelu",
-    "Sigmoid",
-    "Softplus",
-    "Tanh",
-}
-"""Activations and what they are written with (x · sigmoid(x)): engines fuse them into a convolution."""
-
-
 INTEGER_POINTWISE = MONOTONE | {"LeakyRelu", "Mul", "Sigmoid"}
-"""Those with an integer kernel of their own in an engine that does not fuse them (ONNX Runtime)."""
+"""Those of `POINTWISE` with an integer kernel of their own in an engine that does not fuse them (ONNX Runtime)."""
+
+_FLOAT_POINTWISE = {"Elu", "HardSigmoid", "HardSwish", "Mish", "PRelu", "Softplus", "Tanh"}
+POINTWISE = INTEGER_POINTWISE | _FLOAT_POINTWISE
+"""Activations and what they are written with (x · sigmoid(x)): engines fuse them into a convolution."""
 
 
 def carries(node: onnx.NodeProto) -> bool:
@@ -70,7 +48,7 @@ def carries(node: onnx.NodeProto) -> bool:
 def joined_by(node: onnx.NodeProto) -> tuple[str, ...]:
     """Returns the inputs of `node` that are data, not parameters such as shapes, scales or limits."""
     several = node.op_type in MACS or node.op_type in ("Add", "Concat", "Mul")
-    found = list(node.input) if several else list(node.input[:1])
+    data = list(node.input) if several else list(node.input[:1])
     if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
-        found = found[:2]
-    return tuple(name for name in found if name)
+        data = data[:2]
+    return tuple(name for name in data if name)

@@ -17,8 +17,8 @@ def reads(node: onnx.NodeProto) -> Iterable[str]:
     """Yields the tensors `node` reads, those captured by its subgraphs (If, Loop) included."""
     yield from (tensor for tensor in node.input if tensor)
     for graph in inner_graphs(node):
-        for inner in graph.node:
-            yield from reads(inner)
+        for inner in every_node(graph):
+            yield from (tensor for tensor in inner.input if tensor)
 
 
 def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -27,6 +27,14 @@ def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
+
+
+def every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yields the nodes of a graph, each with those of the graphs inside of it."""
+    for node in graph.node:
+        yield node
+        for inner in inner_graphs(node):
+            yield from every_node(inner)
 
 
 def order(graph: onnx.GraphProto) -> bool:
@@ -42,11 +50,11 @@ def order(graph: onnx.GraphProto) -> bool:
     """
     moved = [order(inner) for node in graph.node for inner in inner_graphs(node)]
     nodes = list(graph.node)
-    found = _sorted(nodes)
-    if found == list(range(len(nodes))):
+    places = _sorted(nodes)
+    if places == list(range(len(nodes))):
         return any(moved)
     # Deleting invalidates them, so they are copied first.
-    copies = [onnx.NodeProto.FromString(nodes[index].SerializeToString()) for index in found]
+    copies = [onnx.NodeProto.FromString(nodes[index].SerializeToString()) for index in places]
     del graph.node[:]
     graph.node.extend(copies)
     return True
@@ -73,7 +81,7 @@ def _sorted(nodes: list[onnx.NodeProto]) -> list[int]:
         waiting = {first: iter(needs[first])}
         while waiting and first not in done:
             index, left = next(reversed(waiting.items()))
-            needed = next((one for one in left if one not in done), None)
+            needed = next((place for place in left if place not in done), None)
             if needed is None:
                 done[index] = None
                 del waiting[index]

@@ -98,9 +98,7 @@ class _Scope:
 def rankings(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Rankings:
     """Returns what rankings do to each head.
 
-    Args:
-        model: The network as engines get it.
-        heads: (head, output tensor); a tensor that the network does not have is ranked by nothing.
+    A (head, output tensor) that the network does not have is ranked by nothing.
 
     Raises:
         graph.GraphError: its shapes contradict each other.
@@ -118,11 +116,9 @@ def rankings(model: onnx.ModelProto, heads: Iterable[tuple[str, str]]) -> Rankin
 
 def _stored(rows: Mapping[_Source, _Row]) -> Ranked:
     last = max(rows, key=lambda source: source.order)
-    every = [rows[source] for source in sorted(rows, key=lambda one: -one.order)]
-    before = (
-        *(name for row in every for name in row.gathered),
-        *(name for row in every for name in row.scored),
-    )
+    every = [rows[source] for source in sorted(rows, key=lambda source: -source.order)]
+    before = [name for row in every for name in row.gathered]
+    before += [name for row in every for name in row.scored]
     return Ranked(operator=last.operator, node=last.node, before=tuple(dict.fromkeys(before)))
 
 
@@ -153,13 +149,7 @@ class _Flow:
 
     def _after(self, node: onnx.NodeProto, scope: _Scope) -> Sequence[_Trace | None]:
         """Returns what is known of each output of a node."""
-        bodies = [
-            graph_proto
-            for item in node.attribute
-            for graph_proto in (item.g, *item.graphs)
-            if graph_proto.node
-        ]
-        if bodies:
+        if bodies := [body for body in ordering.inner_graphs(node) if body.node]:
             return self._controlled(node, bodies, scope)
         given = {
             place: trace
@@ -172,8 +162,9 @@ class _Flow:
             trace = self._gathered(node, given, scope)
         elif is_standard(node) and node.op_type in SCATTERING and _chosen(given.get(1)):
             kept = self._carried(node, {0: given[0]} if 0 in given else {})
-            lost = _join([kept, *(_summed(one) for place, one in given.items() if place)])
-            trace = _Trace(kept.rows, kept.picks, lost.mixed)
+            others = [given[place] for place in given if place]
+            summed = [_Trace(mixed={**other.mixed, **other.rows}) for other in others]
+            trace = _Trace(kept.rows, kept.picks, _join([kept, *summed]).mixed)
         elif is_standard(node) and node.op_type == "Compress" and 1 in given:
             source = self._source(node, scope)
             taken, scored = (self._nearest(scope, name) for name in node.input[:2])
@@ -190,12 +181,12 @@ class _Flow:
 
     def _ranked(self, node: onnx.NodeProto, trace: _Trace, scope: _Scope) -> Sequence[_Trace]:
         source = self._source(node, scope)
-        scored = tuple(name for one in node.input if one for name in self._nearest(scope, one))
+        scored = tuple(name for read in node.input if read for name in self._nearest(scope, read))
         if not is_standard(node):
             # What a plugin gives out are rows of what it was given, and how many there are.
             row = _Row(None, gathered=tuple(dict.fromkeys(scored)))
-            made = _join([trace, _Trace({source: row})])
-            return [made] * len(node.output)
+            rows = _join([trace, _Trace({source: row})])
+            return [rows] * len(node.output)
         if only_first(node, self._whole):
             first = _join([trace, _Trace(picks={source: scored})])
             return [trace, first][: len(node.output)]
@@ -257,20 +248,7 @@ class _Flow:
                 rows[source] = _Row(axis, taken, scored)
         parts = [_Trace(rows, {}, index.mixed)]
         if data is not None:
-            parts.append(
-                _Trace(
-                    {
-                        source: _Row(
-                            row.axis if node.op_type == "GatherElements" else None,
-                            row.gathered,
-                            row.scored,
-                        )
-                        for source, row in data.rows.items()
-                    },
-                    data.picks,
-                    data.mixed,
-                )
-            )
+            parts.append(data if node.op_type == "GatherElements" else _unplaced(data))
         return _join(parts)
 
     def _controlled(
@@ -278,8 +256,8 @@ class _Flow:
     ) -> list[_Trace | None]:
         """Returns the outputs of If (either branch), Loop and Scan (as many rounds as change something)."""
         traces: list[_Trace | None] = [None] * len(node.output)
-        skipped = {"Loop": 2}.get(node.op_type, 0)
-        first = 1 if node.op_type == "Loop" else 0
+        # A Loop's body is given its round and condition first, and gives out the condition first.
+        skipped, first = (2, 1) if node.op_type == "Loop" else (0, 0)
         given = list(node.input[skipped:]) if node.op_type in ("Loop", "Scan") else []
         for _ in range(len(given) + 2):
             before = list(traces)
@@ -314,7 +292,7 @@ class _Flow:
 
         Of the main graph alone, since others cannot be outputs; and only what depends on the input.
         """
-        found: dict[str, None] = {}
+        nearest: dict[str, None] = {}
         seen: set[tuple[int, str]] = set()
         waiting = [(scope, tensor)]
         while waiting:
@@ -324,14 +302,14 @@ class _Flow:
                 continue
             seen.add((id(here), name))
             if name in here.formal:
-                waiting += [(here.parent, one) for one in here.formal[name] if here.parent]
+                waiting += [(here.parent, outer) for outer in here.formal[name] if here.parent]
             elif name not in here.makers:
                 waiting += [(here.parent, name)] if here.parent else []
             elif here.parent is None and name in self._own and self._is_float(name):
-                found[name] = None
+                nearest[name] = None
             else:
                 waiting += [(here, read) for read in ordering.reads(here.makers[name])]
-        return tuple(found)
+        return tuple(nearest)
 
     def _is_float(self, tensor: str) -> bool:
         return tensor not in self._known or "float" in self._known[tensor].dtype
@@ -340,7 +318,7 @@ class _Flow:
         value = self._constants.get(tensor)
         if value is None or value.data_location == onnx.TensorProto.EXTERNAL:
             return None
-        return [int(one) for one in numpy_helper.to_array(value).ravel()]
+        return list(map(int, numpy_helper.to_array(value).ravel()))
 
 
 def _stated_axis(node: onnx.NodeProto) -> int | None:
@@ -351,10 +329,6 @@ def _stated_axis(node: onnx.NodeProto) -> int | None:
 def _chosen(trace: _Trace | None) -> bool:
     """Whether positions are those that a ranking chose."""
     return trace is not None and bool(trace.picks or trace.rows)
-
-
-def _summed(trace: _Trace) -> _Trace:
-    return _Trace(mixed={**trace.mixed, **trace.rows})
 
 
 def _unplaced(trace: _Trace) -> _Trace:
@@ -374,8 +348,8 @@ def _join(traces: Iterable[_Trace]) -> _Trace:
     picks: dict[_Source, tuple[str, ...]] = {}
     mixed: dict[_Source, _Row] = {}
     for trace in traces:
-        for kept, found in ((rows, trace.rows), (mixed, trace.mixed)):
-            for source, row in found.items():
+        for kept, of_trace in ((rows, trace.rows), (mixed, trace.mixed)):
+            for source, row in of_trace.items():
                 kept[source] = _both(kept[source], row) if source in kept else row
         for source, scored in trace.picks.items():
             picks[source] = tuple(dict.fromkeys((*picks.get(source, ()), *scored)))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 
-from trt_matrix.core.network import plugin_names
-from trt_matrix.core.network.graph import STANDARD_DOMAINS, TensorInfo, attribute
+from trt_matrix.core.network.graph import RANKING_PLUGINS, STANDARD_DOMAINS, TensorInfo, attribute
+from trt_matrix.core.network.shapes import shape_of
 
 RANKING = frozenset({"TopK", "NonMaxSuppression", "Unique"})
 """Give out rows in the order of their values, or only those that won, and where these came from."""
@@ -62,6 +62,7 @@ MIXED = -1
 
 
 def is_standard(node: onnx.NodeProto) -> bool:
+    """Whether ONNX itself defines the operator."""
     return node.domain in STANDARD_DOMAINS and onnx.defs.has(node.op_type, node.domain)
 
 
@@ -69,7 +70,7 @@ def ranks(node: onnx.NodeProto) -> bool:
     """Whether rows come out of `node` in an order, or a choice, that values decide."""
     if is_standard(node):
         return node.op_type in RANKING | FINDING
-    return plugin_names.RANKING.search(node.op_type) is not None
+    return RANKING_PLUGINS.search(node.op_type) is not None
 
 
 def only_first(node: onnx.NodeProto, constant: Constants) -> bool:
@@ -86,17 +87,12 @@ def axis_after(
 ) -> int | None:
     """Returns where an axis of an input lies in the outputs of a node that ranks nothing itself.
 
-    Args:
-        node: A node of the network.
-        place: Which of its inputs.
-        axis: Of that input, from 0 on; None where it is not known.
-        known: Types and shapes.
-        constant: See `Constants`.
+    Input `place` has the axis, counted from 0; None where it is not known.
 
     Returns:
         The axis, None where it cannot be told, or `MIXED`.
     """
-    shape, result = (_shape(name, known) for name in (node.input[place], node.output[0]))
+    shape, result = (shape_of(name, known) for name in (node.input[place], node.output[0]))
     if axis is None or shape is None or not is_standard(node):
         return None
     rank, rank_after = len(shape), None if result is None else len(result)
@@ -125,12 +121,8 @@ def axis_after(
 
 def rank_of(tensor: str, known: Known) -> int | None:
     """Returns how many axes a tensor has, None where nobody says."""
-    shape = _shape(tensor, known)
+    shape = shape_of(tensor, known)
     return None if shape is None else len(shape)
-
-
-def _shape(tensor: str, known: Known) -> tuple[object, ...] | None:
-    return known[tensor].shape if tensor in known else None
 
 
 def _axes(node: onnx.NodeProto, rank: int, constant: Constants) -> list[int] | None:
@@ -138,7 +130,7 @@ def _axes(node: onnx.NodeProto, rank: int, constant: Constants) -> list[int] | N
     stated = attribute(node, "axes")
     if stated is None and len(node.input) > 1 and node.input[1]:
         stated = constant(node.input[1])
-    return None if stated is None else [int(one) % rank for one in stated]  # type: ignore[attr-defined]
+    return None if stated is None else [int(axis) % rank for axis in stated]  # type: ignore[attr-defined]
 
 
 def _reduced(node: onnx.NodeProto, axis: int, rank: int, constant: Constants) -> int | None:
@@ -149,7 +141,7 @@ def _reduced(node: onnx.NodeProto, axis: int, rank: int, constant: Constants) ->
         return axis if attribute(node, "noop_with_empty_axes", 0) else MIXED
     if axis in axes:
         return MIXED
-    return axis if attribute(node, "keepdims", 1) else axis - sum(one < axis for one in axes)
+    return axis if attribute(node, "keepdims", 1) else axis - sum(other < axis for other in axes)
 
 
 def _squeezed(
@@ -159,11 +151,11 @@ def _squeezed(
         axes = _axes(node, rank, constant)
         if axes is None or axis in axes:
             return None
-        return axis - sum(one < axis for one in axes)
+        return axis - sum(other < axis for other in axes)
     axes = None if rank_after is None else _axes(node, rank_after, constant)
     if axes is None or rank_after is None:
         return None
-    return [one for one in range(rank_after) if one not in axes][axis]
+    return [kept for kept in range(rank_after) if kept not in axes][axis]
 
 
 def _reshaped(before: Sequence[object], axis: int, after: Sequence[object]) -> int | None:
@@ -175,7 +167,7 @@ def _reshaped(before: Sequence[object], axis: int, after: Sequence[object]) -> i
         others = after[:index]
         sizes = (*leading, *others, size)
         if (
-            all(isinstance(one, int) for one in sizes)
+            all(isinstance(dim, int) for dim in sizes)
             and size == before[axis]
             and math.prod(leading) == math.prod(others)  # type: ignore[arg-type]
         ):

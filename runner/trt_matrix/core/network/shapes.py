@@ -7,6 +7,7 @@ import onnx
 
 from trt_matrix.core.network.graph import (
     STANDARD_DOMAINS,
+    Dim,
     GraphError,
     TensorInfo,
     attribute,
@@ -31,16 +32,15 @@ def inferred(model: onnx.ModelProto) -> dict[str, TensorInfo]:
         message = f"the shapes of the network contradict each other: {error}"
         raise GraphError(message) from error
     result = {value.name: info(value) for value in (*known.value_info, *known.input, *known.output)}
-    result.update(
-        (
-            tensor.name,
-            TensorInfo(
-                name=tensor.name, dtype=dtype_name(tensor.data_type), shape=tuple(tensor.dims)
-            ),
-        )
-        for tensor in known.initializer
-    )
+    for tensor in known.initializer:
+        dtype = dtype_name(tensor.data_type)
+        result[tensor.name] = TensorInfo(name=tensor.name, dtype=dtype, shape=tuple(tensor.dims))
     return result
+
+
+def shape_of(tensor: str, known: Mapping[str, TensorInfo]) -> tuple[Dim, ...] | None:
+    """Returns a tensor's shape; None where nobody says."""
+    return known[tensor].shape if tensor in known else None
 
 
 def macs(model: onnx.ModelProto) -> dict[str, int]:
@@ -65,9 +65,7 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, TensorInfo]) -> int:
     its first axis. ConvTranspose: the same with input elements and (C_out / groups) · kernel. Gemm
     and MatMul: every output element takes K products.
     """
-    data, weight, output = (
-        _sizes(shapes.get(name)) for name in (node.input[0], node.input[1], node.output[0])
-    )
+    data, weight, output = (_sizes(name, shapes) for name in (*node.input[:2], node.output[0]))
     if node.op_type == "Conv":
         return math.prod(output or weight[:1]) * math.prod(weight[1:])
     if node.op_type == "ConvTranspose":
@@ -80,7 +78,5 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, TensorInfo]) -> int:
     return math.prod(output) * (data[0] if transposed else data[-1])
 
 
-def _sizes(info: TensorInfo | None) -> tuple[int, ...]:
-    if info is None or info.shape is None:
-        return ()
-    return tuple(dim if isinstance(dim, int) else 1 for dim in info.shape)
+def _sizes(tensor: str, shapes: Mapping[str, TensorInfo]) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) else 1 for dim in shape_of(tensor, shapes) or ())

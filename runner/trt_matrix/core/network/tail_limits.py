@@ -5,16 +5,15 @@ an image has detections are of another shape for each image, so that no two outp
 Both are well in front of that end: `trt_matrix.core.network.ranked` says at which tensors, `cutting` cuts there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
 
 from trt_matrix.core.manifest import Ranked
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.cutting import types_of
-from trt_matrix.core.network.graph import GraphError
-from trt_matrix.core.network.ordering import inner_graphs, reads
-from trt_matrix.core.network.plugin_names import is_plugin_name
+from trt_matrix.core.network.graph import GraphError, is_plugin_name
+from trt_matrix.core.network.ordering import every_node, inner_graphs, reads
 from trt_matrix.core.network.ranked import rankings
 from trt_matrix.core.network.ranking_operators import COUNTING, is_standard, ranks
 
@@ -28,45 +27,36 @@ def limits(model: onnx.ModelProto, heads: Mapping[str, str]) -> Mapping[str, tup
     """Returns head → why it cannot be run, to be read after its tensor's name, and the ranking behind it.
 
     Only what a ranking decides is told; a tensor of whole numbers too, where one does.
-
-    Args:
-        model: The network as its file holds it.
-        heads: Head → its tensor, in the main graph.
     """
-    if not any(ranks(node) for node in _every(model.graph)):
+    if not any(ranks(node) for node in every_node(model.graph)):
         return {}
     try:
-        found = rankings(model, heads.items()).rows
+        ranked_heads = rankings(model, heads.items()).rows
     except GraphError:
         return {}  # told by whoever needs its shapes
     known = types_of(model, [*heads.values(), ""])  # the latter: also where all of them are outputs
     nodes = graph.producers(model)
     own = {(function.domain, function.name) for function in model.functions}
     result = {}
-    for head, ranked in found.items():
+    for head, ranked in ranked_heads.items():
         tensor = heads[head]
         if plugin := _foreign(nodes, tensor, own):
-            whose = (
-                "a plugin of TensorRT"
-                if is_plugin_name(plugin.op_type)
-                else f"of domain {plugin.domain!r}"
-            )
-            result[head] = (
+            is_plugin = is_plugin_name(plugin.op_type)
+            whose = "a plugin of TensorRT" if is_plugin else f"of domain {plugin.domain!r}"
+            why = (
                 f"is made by {plugin.op_type} (node {plugin.name or plugin.output[0]}), {whose}: ONNX Runtime, "
-                "which computes the reference, has no such operator",
-                ranked,
+                "which computes the reference, has no such operator"
             )
         elif _varies(known.get(tensor), ranked):
-            result[head] = (
+            why = (
                 f"has as many rows as {ranked.operator} (node {ranked.node}) leaves, another number for each "
-                "image: two outputs have not the same elements",
-                ranked,
+                "image: two outputs have not the same elements"
             )
         elif tensor in known and "float" not in known[tensor].dtype:
-            result[head] = (
-                f"is {known[tensor].dtype}, ordered by {ranked.operator} (node {ranked.node})",
-                ranked,
-            )
+            why = f"is {known[tensor].dtype}, ordered by {ranked.operator} (node {ranked.node})"
+        else:
+            continue
+        result[head] = (why, ranked)
     return result
 
 
@@ -90,23 +80,9 @@ def _foreign(
         if node is None or name in seen:
             continue
         seen.update(node.output)
-        for node_proto in (node, *_inner(node)):
-            if not (
-                is_standard(node_proto)
-                or node_proto.domain in ORT_DOMAINS
-                or (node_proto.domain, node_proto.op_type) in own
-            ):
-                return node_proto
+        for part in (node, *(inner for body in inner_graphs(node) for inner in every_node(body))):
+            known = part.domain in ORT_DOMAINS or (part.domain, part.op_type) in own
+            if not known and not is_standard(part):
+                return part
         waiting += reads(node)
     return None
-
-
-def _every(graph_proto: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph_proto.node:
-        yield node
-        yield from _inner(node)
-
-
-def _inner(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    for body in inner_graphs(node):
-        yield from _every(body)

@@ -7,6 +7,7 @@ import onnx
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import CARRIERS, MACS, joined_by
+from trt_matrix.core.network.shapes import shape_of
 
 SILENT = CARRIERS | {"Cast", "Concat", "Constant", "DequantizeLinear", "Gather", "QuantizeLinear"}
 """Move values, or change their type; none is told."""
@@ -32,13 +33,8 @@ def tails(model: onnx.ModelProto, tensors: Iterable[str]) -> Mapping[str, Tail]:
 
 
 def parts(tail: Tail, known: Mapping[str, graph.TensorInfo]) -> frozenset[int] | None:
-    """Returns how many channels the convolutions before a tensor give out, each size once; None where one is open.
-
-    Args:
-        tail: Of the tensor.
-        known: Shapes by inference.
-    """
-    shapes = [known[name].shape if name in known else None for name in tail.convolutions]
+    """Returns how many channels the convolutions before a tensor give out, each size once; None where one is open."""
+    shapes = [shape_of(name, known) for name in tail.convolutions]
     sizes = [shape[1] if shape and len(shape) == _MAP else None for shape in shapes]
     channels = [size for size in sizes if isinstance(size, int)]
     return frozenset(channels) if len(channels) == len(sizes) else None
@@ -49,7 +45,7 @@ _MAP = 4
 
 
 def _tail(nodes: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
-    found: set[str] = set()
+    operators: set[str] = set()
     before: dict[str, None] = {}
     seen: set[str] = set()
     waiting = [tensor]
@@ -63,6 +59,6 @@ def _tail(nodes: Mapping[str, onnx.NodeProto], tensor: str) -> Tail:
             before[name] = None
             continue
         if node.op_type not in SILENT:
-            found.add(node.op_type)
+            operators.add(node.op_type)
         waiting += joined_by(node)
-    return Tail(frozenset(found), tuple(before))
+    return Tail(frozenset(operators), tuple(before))

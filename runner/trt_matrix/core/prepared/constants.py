@@ -25,10 +25,7 @@ def constant(info: TensorInfo, value: Any, batch: int = 1) -> onnx.TensorProto:
     Leading dimensions of 1 may be left out ([1, 1] fits [1, 2] and [batch, 2]), and one number fills a
     shape that is fixed but for its batch. What is given for one image is every image's of the batch.
 
-    Args:
-        info: The input.
-        value: A number, a truth value, or lists of them, nested as deep as its dimensions.
-        batch: Images at once.
+    A value is a number, a truth value, or lists of them, nested as deep as the dimensions.
 
     Raises:
         ConstantError: it has another shape or type, or is too large.
@@ -78,7 +75,8 @@ def _whole(array: npt.NDArray[Any], target: np.dtype[Any]) -> bool:
     limits = np.iinfo(target)
     # As Python's own numbers, which compare exactly with the ends of 64 bits.
     return all(
-        one == int(one) and limits.min <= one <= limits.max for one in array.ravel().tolist()
+        number == int(number) and limits.min <= number <= limits.max
+        for number in array.ravel().tolist()
     )
 
 

@@ -17,6 +17,8 @@ from trt_matrix.core.prepared.proposing import image_among, proposed, sizes_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Likely:
+    """What `init` writes for a network, and what that makes of it."""
+
     wishes: InputWishes
     """What to write into matrix.yaml; `size` only where the file leaves height or width open."""
     prepared: Prepared
@@ -28,23 +30,18 @@ class Likely:
 def likely(model: onnx.ModelProto, brought: Mapping[str, Sequence[int]] | None = None) -> Likely:
     """Returns what the inputs of a network are likely fed.
 
-    Args:
-        model: Its weights may be missing.
-        brought: Array that the user's samples hold → its shape. Where they are all of its inputs, each is fed its own.
+    Weights may be missing. `brought` is array of the user's samples → its shape: where they are all of the
+    inputs, each is fed its own.
 
     Raises:
         PreparationError: it cannot be fed whatever is proposed; tells what the first proposal lacks.
     """
     read = {name for node in model.graph.node for name in reads(node)}
-    tensors = [tensor for tensor in graph.inputs(model) if tensor.name in read] or list(
-        graph.inputs(model)
-    )
+    every_input = graph.inputs(model)
+    tensors = [tensor for tensor in every_input if tensor.name in read] or list(every_input)
     if len(tensors) > 1 and brought and all(tensor.name in brought for tensor in tensors):
-        shapes = {
-            tensor.name: _brought(tensor, brought[tensor.name])
-            for tensor in tensors
-            if _open(tensor)
-        }
+        open_ = filter(_open, tensors)
+        shapes = {tensor.name: _brought(tensor, brought[tensor.name]) for tensor in open_}
         every = InputWishes(shapes=shapes, each=True)
         return Likely(wishes=every, prepared=prepare(model, every), guesses=())
     image = image_among(tensors)
@@ -93,10 +90,8 @@ def _proposals(
 
 
 def _sizes(model: onnx.ModelProto, image: TensorInfo) -> Sequence[tuple[int, int] | None]:
-    open_ = image.shape is None or (
-        len(image.shape) == IMAGE_RANK and pinning.own_size(image) is None
-    )
-    return sizes_of(model) if open_ else (None,)
+    shaped = image.shape is not None and len(image.shape) != IMAGE_RANK
+    return (None,) if shaped or pinning.own_size(image) else sizes_of(model)
 
 
 def _shapes(
@@ -113,7 +108,7 @@ def _shapes(
         if wanted is None or len(shape) != IMAGE_RANK:
             return {}  # no image: what is missing is told
         pairs = zip(shape, (batch, 3, *wanted), strict=True)
-        sizes = [fixed(own) or one for own, one in pairs]
+        sizes = [fixed(own) or size for own, size in pairs]
         return {image.name: [batch, *sizes[1:]]}
     return {}
 

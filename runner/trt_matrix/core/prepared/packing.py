@@ -6,14 +6,15 @@ that every engine runs the same network and only float32 travels.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from trt_matrix.core.network.graph import TensorInfo
-from trt_matrix.core.network.image_input import MOST_CHANNELS, ImageInput, SampleInput
+from trt_matrix.core.network.canonical import opset
+from trt_matrix.core.network.graph import TensorInfo, free_name, keep
+from trt_matrix.core.network.image_input import MOST_CHANNELS, ImageInput, SampleInput, image_of
 from trt_matrix.core.network.ordering import reads
 
 NAME = "samples"
@@ -43,115 +44,72 @@ class InputPart:
 def parts_of(
     infos: Sequence[TensorInfo], shapes: Sequence[tuple[int, ...]], batch: int
 ) -> tuple[InputPart, ...]:
-    """Returns the inputs as one sample brings them.
-
-    Args:
-        infos: The inputs.
-        shapes: Of each, as pinned.
-        batch: Samples at once.
-    """
-    return tuple(
-        InputPart(info.name, shape[1:], info.dtype)
-        if shape[:1] == (batch,)
-        else InputPart(info.name, shape, info.dtype, batched=False)
-        for info, shape in zip(infos, shapes, strict=True)
-    )
+    """Returns the inputs as one sample brings them, by their pinned shapes."""
+    parts = []
+    for info, shape in zip(infos, shapes, strict=True):
+        batched = shape[:1] == (batch,)
+        parts.append(InputPart(info.name, shape[1:] if batched else shape, info.dtype, batched))
+    return tuple(parts)
 
 
 def pack(model: onnx.ModelProto, parts: Sequence[InputPart], batch: int) -> None:
-    """Puts one float32 input of [batch, elements of all parts] in place of the inputs.
+    """Puts one float32 input of [batch, elements of all parts] in place of the inputs of `model`.
 
-    Args:
-        model: It is changed.
-        parts: All of its inputs, in the order in which they are fed.
-        batch: Samples at once.
+    The parts are in the order in which they are fed.
     """
     graph = model.graph
     taken = {tensor for node in graph.node for tensor in (*reads(node), *node.output)}
     taken.update(tensor.name for tensor in graph.initializer)
-    taken.update(value_info_proto.name for value_info_proto in (*graph.output, *graph.input))
-    name = _free(NAME, taken)
-    before = {value_info_proto.name: value_info_proto for value_info_proto in graph.input}
-    opset = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
+    taken.update(value.name for value in (*graph.output, *graph.input))
+    name = free_name(NAME, taken)
+    before = {value.name: value.type.tensor_type for value in graph.input}
     nodes = []
     begin = 0
     for part in parts:
-        value = before[part.name].type.tensor_type
-        sizes = [dimension.dim_value for dimension in value.shape.dim]
-        cut, shaped = (_free(f"{part.name}/{what}", taken) for what in ("cut", "shaped"))
-        nodes += _slice(graph, name, cut, (begin, begin + part.elements), opset, taken)
+        tensor = before[part.name]
+        sizes = [dimension.dim_value for dimension in tensor.shape.dim]
+        cut, shaped = (free_name(f"{part.name}/{what}", taken) for what in ("cut", "shaped"))
+        nodes.append(_slice(model, name, cut, (begin, begin + part.elements), taken))
         shape = _constant(graph, f"{shaped}/shape", sizes, taken)
         nodes.append(helper.make_node("Reshape", [cut, shape], [shaped], name=shaped))
         # A Cast also where it changes nothing: what only moves values would give all parts one scale.
-        cast = _free(f"{part.name}/cast", taken)
-        nodes.append(helper.make_node("Cast", [shaped], [part.name], name=cast, to=value.elem_type))
+        cast = free_name(f"{part.name}/cast", taken)
+        nodes.append(
+            helper.make_node("Cast", [shaped], [part.name], name=cast, to=tensor.elem_type)
+        )
         begin += part.elements
-    kept = [
-        value_info_proto
-        for value_info_proto in graph.input
-        if value_info_proto.name not in {part.name for part in parts}
-    ]
-    del graph.input[:]
-    graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, begin]))
-    graph.input.extend(kept)
+    keep(graph.input, lambda value: value.name not in {part.name for part in parts})
+    graph.input.insert(0, helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, begin]))
     for node in reversed(nodes):
         graph.node.insert(0, node)
 
 
 def packed_input(name: str, parts: Sequence[InputPart]) -> ImageInput | SampleInput:
-    """Returns what a network takes whose inputs were packed: with an image where one of them may be one.
-
-    Args:
-        name: Of its one input.
-        parts: What it holds.
-    """
+    """Returns what a network takes whose inputs were packed: with an image where one of them may be one."""
     elements = (sum(part.elements for part in parts),)
     maps = [part.shape for part in parts if part.batched and len(part.shape) == _IMAGE_RANK]
-    for sizes in maps[: len(maps) == 1]:
-        if min(sizes[0], sizes[2]) > MOST_CHANNELS:
-            continue
-        last = sizes[0] > MOST_CHANNELS
-        channels, height, width = (sizes[2], *sizes[:2]) if last else sizes
-        return ImageInput(
-            name=name,
-            channels=channels,
-            height=height,
-            width=width,
-            channels_last=last,
-            fed=elements,
-        )
+    if len(maps) == 1 and min(maps[0][0], maps[0][2]) <= MOST_CHANNELS:
+        image = image_of(name, maps[0], last=maps[0][0] > MOST_CHANNELS)
+        return replace(image, fed=elements)
     return SampleInput(name=name, shape=elements)
 
 
 def _slice(
-    graph: onnx.GraphProto,
-    source: str,
-    target: str,
-    ends: tuple[int, int],
-    opset: int,
-    taken: set[str],
-) -> list[onnx.NodeProto]:
-    if opset < _SLICED_BY_INPUTS:
-        begin, end = ends
-        node = helper.make_node(
+    model: onnx.ModelProto, source: str, target: str, ends: tuple[int, int], taken: set[str]
+) -> onnx.NodeProto:
+    begin, end = ends
+    if opset(model) < _SLICED_BY_INPUTS:
+        return helper.make_node(
             "Slice", [source], [target], name=target, starts=[begin], ends=[end], axes=[1]
         )
-        return [node]
     inputs = [
-        _constant(graph, f"{target}/{what}", [value], taken)
-        for what, value in (("from", ends[0]), ("to", ends[1]), ("axis", 1))
+        _constant(model.graph, f"{target}/{what}", [value], taken)
+        for what, value in (("from", begin), ("to", end), ("axis", 1))
     ]
-    return [helper.make_node("Slice", [source, *inputs], [target], name=target)]
+    return helper.make_node("Slice", [source, *inputs], [target], name=target)
 
 
 def _constant(graph: onnx.GraphProto, name: str, values: Sequence[int], taken: set[str]) -> str:
-    found = _free(name, taken)
-    graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), found))
-    return found
-
-
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+    free = free_name(name, taken)
+    graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), free))
+    return free

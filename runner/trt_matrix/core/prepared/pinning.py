@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import onnx
 
-from trt_matrix.core.network.graph import STANDARD_DOMAINS, Dim, TensorInfo, info
+from trt_matrix.core.network.graph import STANDARD_DOMAINS, Dim, TensorInfo, info, keep
 from trt_matrix.core.network.image_input import CHANNELS, IMAGE_RANK, shape_text
 from trt_matrix.core.prepared.constants import fixed
 from trt_matrix.core.words import yaml_word
@@ -46,11 +46,6 @@ def stated(info: TensorInfo, sizes: Sequence[int], batch: int = 1) -> tuple[int,
 def image_shape(info: TensorInfo, size: tuple[int, int] | None, batch: int = 1) -> tuple[int, ...]:
     """Returns the shape of an image input: the batch, and height and width of `size`, where they are open.
 
-    Args:
-        info: The input.
-        size: Height and width that the user wants, if any.
-        batch: Images at once.
-
     Raises:
         PinError: the file leaves open what nobody said.
     """
@@ -64,19 +59,19 @@ def image_shape(info: TensorInfo, size: tuple[int, int] | None, batch: int = 1) 
         shape[0] = batch
     rows, columns = (1, 2) if channels_last(info.shape) else (2, 3)
     if len(shape) == IMAGE_RANK and size:
-        for place, one in zip((rows, columns), size, strict=True):
-            shape[place] = fixed(shape[place]) or one
-    open_ = [place for place, one in enumerate(shape) if fixed(one) is None]
+        for place, wanted in zip((rows, columns), size, strict=True):
+            shape[place] = fixed(shape[place]) or wanted
+    open_ = [place for place, dim in enumerate(shape) if fixed(dim) is None]
     if not open_:
-        return stated(info, [one for one in shape if isinstance(one, int)], batch)
+        return stated(info, [dim for dim in shape if isinstance(dim, int)], batch)
     named = " and ".join(_called(info.shape, place) for place in open_)
-    example = [fixed(one) or (3 if place == 1 else 640) for place, one in enumerate(shape)]
+    example = [fixed(dim) or (3 if place == 1 else 640) for place, dim in enumerate(shape)]
     advice = _advice(info, example)
     if len(shape) == IMAGE_RANK and set(open_) <= {rows, columns}:
-        wanted = [example[rows], example[columns]]
-        advice = f"say which size images get, such as data: {{preprocess: {{size: {wanted}}}}}"
-    told = f"input {info.name!r} has the shape {shape_text(info)} in its file: {named}"
-    message = f"{told} {'is' if len(open_) == 1 else 'are'} open; {advice}"
+        sides = [example[rows], example[columns]]
+        advice = f"say which size images get, such as data: {{preprocess: {{size: {sides}}}}}"
+    problem = f"input {info.name!r} has the shape {shape_text(info)} in its file: {named}"
+    message = f"{problem} {'is' if len(open_) == 1 else 'are'} open; {advice}"
     raise PinError(message)
 
 
@@ -99,11 +94,8 @@ def symbols_of(info: TensorInfo, sizes: Sequence[int]) -> dict[str, int]:
 
     One that stands for several sizes (`None` for all that is open, as some exporters write) is no name of a size.
     """
-    pairs = {
-        (own, size)
-        for own, size in zip(info.shape or (), sizes, strict=False)
-        if isinstance(own, str)
-    }
+    stated = zip(info.shape or (), sizes, strict=False)
+    pairs = {(own, size) for own, size in stated if isinstance(own, str)}
     named = [own for own, _ in pairs]
     return {own: size for own, size in pairs if named.count(own) == 1}
 
@@ -112,24 +104,14 @@ def sized(info: TensorInfo, symbols: Mapping[str, int]) -> TensorInfo:
     """Returns an input with the symbols in its shape that are known as sizes."""
     if info.shape is None:
         return info
-    shape = tuple(symbols.get(one, one) if isinstance(one, str) else one for one in info.shape)
+    shape = tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape)
     return replace(info, shape=shape)
 
 
 def symbols_by(
-    image: TensorInfo,
-    sizes: Sequence[int] | None,
-    size: tuple[int, int] | None,
-    batch: int = 1,
+    image: TensorInfo, sizes: Sequence[int] | None, size: tuple[int, int] | None, batch: int = 1
 ) -> dict[str, int]:
-    """Returns the symbols that the image's shape decides; none where it has no shape as yet.
-
-    Args:
-        image: The input that images fill.
-        sizes: What the user states of its shape, if anything.
-        size: Height and width that are wanted.
-        batch: Images at once.
-    """
+    """Returns the symbols that the image's shape decides, or what the user states of it; none where it has none yet."""
     try:
         shape = stated(image, sizes, batch) if sizes else image_shape(image, size, batch)
         return symbols_of(image, shape)
@@ -142,10 +124,7 @@ def pin(
 ) -> None:
     """Writes shapes of inputs into `model`, and drops what it says of others that depends on them.
 
-    Args:
-        model: It is changed.
-        shapes: Input → sizes.
-        symbols: Symbol of the file → size, wherever else it stands.
+    A symbol of the file has its size wherever else it stands.
     """
     retraced = False
     for value in model.graph.input:
@@ -159,15 +138,9 @@ def pin(
             for size in shapes[value.name]:
                 tensor.shape.dim.add().dim_value = size
     # What exporters wrote of tensors inside may be of another size; nobody else knows those of plugins.
-    custom = {
-        tensor
-        for node in model.graph.node
-        if node.domain not in STANDARD_DOMAINS
-        for tensor in node.output
-    }
-    kept = [value for value in model.graph.value_info if value.name in custom]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
+    plugins = [node for node in model.graph.node if node.domain not in STANDARD_DOMAINS]
+    custom = {tensor for node in plugins for tensor in node.output}
+    keep(model.graph.value_info, lambda value: value.name in custom)
     for value in (*model.graph.output, *model.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in symbols:
@@ -189,9 +162,6 @@ def forget_stale(model: onnx.ModelProto) -> tuple[str, ...]:
     """Makes outputs say the shape that follows from the inputs, where their own contradicts it.
 
     Exporters leave there what they traced; engines pass over it, ONNX's own inference does not.
-
-    Args:
-        model: It is changed where it is contradicted.
 
     Returns:
         The outputs that were.
@@ -225,8 +195,8 @@ def _contradicts(stated: Sequence[Dim] | None, follows: Sequence[Dim]) -> bool:
     if stated is None:
         return False
     return len(stated) != len(follows) or any(
-        fixed(one) and fixed(other) and one != other
-        for one, other in zip(stated, follows, strict=True)
+        fixed(own) and fixed(other) and own != other
+        for own, other in zip(stated, follows, strict=True)
     )
 
 

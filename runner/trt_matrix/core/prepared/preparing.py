@@ -17,12 +17,11 @@ from trt_matrix.core.network.graph import GraphError, TensorInfo
 from trt_matrix.core.network.image_input import shape_text
 from trt_matrix.core.network.ordering import reads
 from trt_matrix.core.prepared import pinning
-from trt_matrix.core.prepared.casting import CASTABLE, take_float32
 from trt_matrix.core.prepared.constants import ConstantError, constant, fixed
 from trt_matrix.core.prepared.packing import InputPart, pack, parts_of
 from trt_matrix.core.prepared.pinning import PinError
 from trt_matrix.core.prepared.proposing import constants_text, image_among
-from trt_matrix.core.prepared.raising import half_types, raise_halves
+from trt_matrix.core.prepared.raising import CASTABLE, half_types, raise_halves, take_float32
 from trt_matrix.core.prepared.refusing import refusal
 from trt_matrix.core.words import listed
 
@@ -48,6 +47,8 @@ class InputWishes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
+    """A network that jobs can feed."""
+
     model: onnx.ModelProto
     """With one float32 input of a fixed shape; the very network that was given where it had one."""
     told: Sequence[str] = ()
@@ -74,9 +75,7 @@ class PreparationError(GraphError):
 def prepare(model: onnx.ModelProto, wishes: InputWishes) -> Prepared:
     """Returns the network with one float32 input of a fixed shape.
 
-    Args:
-        model: Without functions; it is not changed.
-        wishes: What the user says of its inputs; names that it has not are passed over.
+    The model has no functions; names that it has not are passed over.
 
     Raises:
         PreparationError: an input that nobody says anything of, or what is said does not fit.
@@ -102,8 +101,7 @@ def _is_plain(model: onnx.ModelProto, wishes: InputWishes) -> bool:
 class _Preparation:
     def __init__(self, model: onnx.ModelProto, wishes: InputWishes) -> None:
         self.before = model
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
+        self.model = graph.copied(model)
         self.wishes = wishes
         self.problems: list[tuple[Place, str]] = []
         self.told: list[str] = []
@@ -140,8 +138,8 @@ class _Preparation:
         tensors = graph.inputs(self.model)
         for info in tensors:
             if info.dtype not in (*CASTABLE, "float32", "bool"):
-                told = f"input {info.name!r} is {_called(info.dtype)}, no number: export it with float32"
-                self.problems.append(((), told))
+                problem = f"input {info.name!r} is {_called(info.dtype)}, no number: export it with float32"
+                self.problems.append(((), problem))
         shapes = [self._pin_beside(info) for info in tensors]
         if self.problems:
             return ()
@@ -158,14 +156,9 @@ class _Preparation:
 
         One that has no batch in front, as a state, stays as it is where samples are fed one by one.
         """
-        own = [fixed(size) for size in info.shape or ()]
-        sizes = [one for one in own if one]
-        if (
-            self.wishes.batch == 1
-            and info.shape is not None
-            and len(sizes) == len(own)
-            and info.name not in self.wishes.shapes
-        ):
+        sizes = [size for size in info.shape or () if isinstance(size, int) and fixed(size)]
+        whole = info.shape is not None and len(sizes) == len(info.shape)
+        if self.wishes.batch == 1 and whole and info.name not in self.wishes.shapes:
             return tuple(sizes)
         before = len(self.problems)
         self._pin(info)
@@ -182,28 +175,21 @@ class _Preparation:
             )
 
     def _raise_halves(self) -> None:
-        found = half_types(self.model)
-        if found:
+        if halves := half_types(self.model):
             raise_halves(self.model)
-            self.facts["raised"] = list(found)
+            self.facts["raised"] = list(halves)
             self.told.append(
-                f"its {' and '.join(found)} tensors are float32: FP32 and the reference are that, with the "
+                f"its {' and '.join(halves)} tensors are float32: FP32 and the reference are that, with the "
                 "same weights"
             )
 
     def _bake(self) -> None:
         """Makes initialisers of the inputs that the user gives a constant."""
         every = graph.inputs(self.model)
-        image = image_among(
-            [tensor_info for tensor_info in every if tensor_info.name not in self.wishes.constants]
-        )
-        symbols = (
-            pinning.symbols_by(
-                image, self.wishes.shapes.get(image.name), self.wishes.size, self.wishes.batch
-            )
-            if image
-            else {}
-        )
+        image = image_among([info for info in every if info.name not in self.wishes.constants])
+        stated = self.wishes.shapes.get(image.name) if image else None
+        size, batch = self.wishes.size, self.wishes.batch
+        symbols = pinning.symbols_by(image, stated, size, batch) if image else {}
         for own in every:
             if own.name not in self.wishes.constants:
                 continue
@@ -211,10 +197,12 @@ class _Preparation:
             fills = not isinstance(self.wishes.constants[own.name], list)
             info = pinning.sized(own, symbols) if fills else own
             if info.name in self.wishes.shapes:
-                told = f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
-                self.problems.append((("shapes", info.name), told))
+                problem = (
+                    f"{info.name!a:.200} has a constant, which has a shape: leave this one out"
+                )
+                self.problems.append((("shapes", info.name), problem))
             try:
-                tensor = constant(info, self.wishes.constants[info.name], self.wishes.batch)
+                tensor = constant(info, self.wishes.constants[info.name], batch)
             except ConstantError as error:
                 self.problems.append((("constants", info.name), str(error)))
             else:
@@ -236,9 +224,7 @@ class _Preparation:
                 self.told.append(f"{info.name!a:.200} is left out, no node reads it")
 
     def _drop_input(self, name: str) -> None:
-        kept = [value for value in self.model.graph.input if value.name != name]
-        del self.model.graph.input[:]
-        self.model.graph.input.extend(kept)
+        graph.keep(self.model.graph.input, lambda value: value.name != name)
 
     def _image(self) -> TensorInfo | None:
         """Returns the input that images fill; None, with a problem, where that is unclear."""
@@ -247,17 +233,16 @@ class _Preparation:
         if image and len(tensors) == 1:
             if image.dtype == "float32" or image.dtype in CASTABLE:
                 return image
-            told = f"input {image.name!r} is {_called(image.dtype)}, no number that a pixel is: export it with float32"
+            problem = f"input {image.name!r} is {_called(image.dtype)}, no number that a pixel is: export it with float32"
         elif not every:
-            told = "the network has no input: nothing depends on an image"
+            problem = "the network has no input: nothing depends on an image"
         elif not tensors:
             names = listed([tensor.name for tensor in every])
-            told = f"no input is left for the images: {names} are constants"
+            problem = f"no input is left for the images: {names} are constants"
         else:
-            told = self._told_of_others(
-                every, [tensor for tensor in tensors if tensor != image], image
-            )
-        self.problems.append(((), told))
+            others = [tensor for tensor in tensors if tensor != image]
+            problem = self._told_of_others(every, others, image)
+        self.problems.append(((), problem))
         return None
 
     def _told_of_others(
@@ -295,17 +280,17 @@ class _Preparation:
                 f"{image.name!a:.200}, {shape_text(image)} in its file, is pinned to {list(shape)}"
             )
         if why := refusal(self.before, self.model):
-            told = f"the network does not take {image.name!a:.200} as {list(shape)}: {why}"
-            self.problems.append((place, told))
+            problem = f"the network does not take {image.name!a:.200} as {list(shape)}: {why}"
+            self.problems.append((place, problem))
 
     def _bind(self, info: TensorInfo, sizes: Sequence[int], place: Place) -> None:
         for symbol, size in pinning.symbols_of(info, sizes).items():
             if self.symbols.setdefault(symbol, size) != size:
-                told = (
+                problem = (
                     f"{symbol!a:.80} would be {size} in {info.name!a:.200} and {self.symbols[symbol]} in "
                     "another input: one symbol is one size"
                 )
-                self.problems.append((place, told))
+                self.problems.append((place, problem))
 
 
 def _called(dtype: str) -> str:

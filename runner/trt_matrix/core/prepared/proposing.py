@@ -42,12 +42,10 @@ def image_among(infos: Sequence[TensorInfo]) -> TensorInfo | None:
 def proposed(info: TensorInfo, size: tuple[int, int] | None) -> tuple[Any, bool]:
     """Returns what to write for an input that no image fills, and whether its name says so; else zeros.
 
-    Args:
-        info: The input.
-        size: Height and width of the network's images, where known.
+    `size` are height and width of the network's images, where known.
     """
     name = info.name.lower()
-    shape = [fixed(one) or 1 for one in info.shape or ()]
+    shape = [fixed(dim) or 1 for dim in info.shape or ()]
     height, width = size or (SIDES[0], SIDES[0])
     if "scale" in name:  # from an image to the network's input: PaddleDetection's scale_factor
         return _filled(shape, 1), True
@@ -66,8 +64,8 @@ def proposed(info: TensorInfo, size: tuple[int, int] | None) -> tuple[Any, bool]
 
 def constants_text(infos: Sequence[TensorInfo], size: tuple[int, int] | None) -> str:
     """Returns `constants: {scale_factor: [1, 1]}` for matrix.yaml; VALUE where a name says nothing."""
-    found = ((yaml_word(info.name), *proposed(info, size)) for info in infos)
-    pairs = (f"{name}: {json.dumps(value) if said else 'VALUE'}" for name, value, said in found)
+    constants = ((yaml_word(info.name), *proposed(info, size)) for info in infos)
+    pairs = (f"{name}: {json.dumps(value) if said else 'VALUE'}" for name, value, said in constants)
     return f"constants: {{{', '.join(pairs)}}}"
 
 
@@ -76,6 +74,6 @@ def _filled(shape: Sequence[int], value: Any) -> Any:
     inner = shape[1:] if shape[:1] == [1] and (len(shape) > 1 or isinstance(value, list)) else shape
     if math.prod(inner) > _WRITTEN:
         return value
-    for one in reversed(inner):
-        value = [value] * one
+    for size in reversed(inner):
+        value = [value] * size
     return value

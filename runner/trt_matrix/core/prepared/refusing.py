@@ -14,12 +14,7 @@ _ANOTHER = "choose another size"
 
 
 def refusal(before: onnx.ModelProto, after: onnx.ModelProto) -> str | None:
-    """Returns why the network does not take its new shapes, and what to do; None where nothing speaks against them.
-
-    Args:
-        before: As it was.
-        after: The same with its inputs pinned.
-    """
+    """Returns why the network does not take its new shapes, and what to do; None where nothing speaks against them."""
     try:
         onnx.shape_inference.infer_shapes(after, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:

@@ -9,7 +9,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from trt_matrix.core.network.canonical import canonical
-from trt_matrix.core.qdq.explicit import PlacementOptions, place, simulation_of
+from trt_matrix.core.network.graph import keep
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import PlacementOptions, simulation_of
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.tables.table import LEVELS, Table
 
@@ -39,10 +41,7 @@ def adjustable(model: onnx.ModelProto, table: Table, options: PlacementOptions) 
     Biases stay float32: rounded to the product of two scales they would be wrong with the next table. All
     that this moves is single values that lie between two steps.
 
-    Args:
-        model: The float network.
-        table: Says which tensors have a range, whatever it is.
-        options: The placement.
+    The table says which tensors have a range, whatever it is.
 
     Raises:
         graph.GraphError: see `place`.
@@ -50,11 +49,8 @@ def adjustable(model: onnx.ModelProto, table: Table, options: PlacementOptions) 
     placed = place(model, table, replace(simulation_of(options), int32_bias=False))
     lead = scale_groups(canonical(model))
     leaders = {f"{tensor}/scale": lead[tensor] for tensor in placed.quantised}
-    model_proto = placed.model
-    kept = [tensor for tensor in model_proto.graph.initializer if tensor.name not in leaders]
-    del model_proto.graph.initializer[:]
-    model_proto.graph.initializer.extend(kept)
-    model_proto.graph.input.extend(
+    keep(placed.model.graph.initializer, lambda tensor: tensor.name not in leaders)
+    placed.model.graph.input.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in leaders
     )
-    return Adjustable(model_proto, leaders)
+    return Adjustable(placed.model, leaders)

@@ -1,8 +1,8 @@
 """A calibration table → an explicit Q/DQ network.
 
 Activations are symmetric int8 per tensor (zero point 0; or the same steps as uint8 with zero point 128),
-weights symmetric int8 per output channel or per tensor, scale = amax / 127 for all. Where Q/DQ stands follows "Q/DQ layer-placement recommendations" of the
-TensorRT developer guide:
+weights symmetric int8 per output channel or per tensor, scale = amax / 127 for all. Where Q/DQ stands follows
+"Q/DQ layer-placement recommendations" of the TensorRT developer guide:
 
 - All inputs of weighted layers are quantised; their outputs only where another quantised layer
   needs them, so the outputs of the network stay float.
@@ -20,8 +20,8 @@ TensorRT developer guide:
   concatenation, ONNX Runtime's QLinearConcat takes a scale per input).
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import onnx
 
@@ -30,6 +30,7 @@ from trt_matrix.core.network.calibration_graph import tensors
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.network.operators import MACS
 from trt_matrix.core.qdq.joins import unified
+from trt_matrix.core.qdq.options import TENSORRT, PlacementOptions
 from trt_matrix.core.qdq.region import Region, region
 from trt_matrix.core.qdq.scale_groups import scale_groups
 from trt_matrix.core.qdq.writer import QdqWriter, names_made
@@ -44,48 +45,9 @@ class QdqError(graph.GraphError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlacementOptions:
-    """What engines and experiments ask of a placement. The defaults are TensorRT's."""
-
-    fuse: bool = True
-    """The engine fuses activation and residual addition into the convolution before them."""
-    per_channel_weights: bool = True
-    int32_bias: bool = False
-    """Biases as int32 with scale input · weight. ONNX Runtime before 1.21 needs it for its integer
-    convolution; TensorRT refuses it."""
-    quantise_outputs: bool = False
-    """Quantise the outputs of the last layers too. ONNX Runtime has no convolution from int8 to
-    float, so without it the last convolution of a head runs in float there, on quantised values."""
-    unsigned_activations: bool = False
-    """Activations as uint8 with zero point 128: the steps of int8, for kernels that multiply u8 by s8."""
-    float_weights: bool = True
-    """Weights as float32 with a Q/DQ pair, which every TensorRT from 8.0 on reads; False: int8 with
-    DQ alone, which 8.0 and 8.2 refuse, and a quarter of the size."""
-    fold_weights: bool = False
-    """Weights (and int32 biases) as the float32 values that their integers stand for: the same
-    arithmetic, less work. For the simulation."""
-    exclude: frozenset[str] = frozenset()
-    """Names of nodes that stay in float."""
-    unified_scales: bool = False
-    """What is concatenated or added has one scale, the largest, so that nothing is requantised for it."""
-
-
-TENSORRT = PlacementOptions()
-ONNXRUNTIME = PlacementOptions(fuse=False, int32_bias=True, float_weights=False)
-"""With int8 activations; `placements` says where uint8 ones are faster."""
-
-
-def simulation_of(options: PlacementOptions) -> PlacementOptions:
-    """Returns the options whose network computes in float32 what an engine's integers stand for.
-
-    A simulation belongs to one placement: with another, the difference between simulated and
-    observed would hold the Q/DQ that only one of the two has.
-    """
-    return replace(options, fold_weights=True)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
+    """A network with Q/DQ, and what became of its tensors and layers."""
+
     model: onnx.ModelProto
     quantised: Mapping[str, float]
     """Activation → its scale."""
@@ -110,26 +72,28 @@ def place(model: onnx.ModelProto, table: Table, options: PlacementOptions = TENS
     model = canonical(model)
     require_nodes(model, options.exclude)
     leader = scale_groups(model)
-    found = _region(model, leader, table.amax, options)
-    scales = {tensor: table.amax[leader[tensor]] / LEVELS for tensor in found.tensors}
+    quantised = _region(model, leader, table.amax, options)
+    scales = {tensor: table.amax[leader[tensor]] / LEVELS for tensor in quantised.tensors}
     if options.unified_scales:
         scales = unified(model, scales, leader)
-    if not scales and found.float_layers:
-        layer, reason = next(iter(found.float_layers.items()))
+    if not scales and quantised.float_layers:
+        layer, reason = next(iter(quantised.float_layers.items()))
         message = (
             f"nothing to quantise: the table's {len(table.amax)} tensors are no layer's input "
             f"(layer {layer!r}: {reason}); was it made from another network?"
         )
         raise QdqError(message)
     return Placement(
-        model=_write(model, found, scales, options),
+        model=_write(model, quantised, scales, options),
         quantised=scales,
         skipped={
             tensor: table.unusable.get(leader[tensor], "not in the table")
-            for tensor in found.lacking
+            for tensor in quantised.lacking
         },
         layers={
-            node.name: _state(node.name, found, options)
+            node.name: EXCLUDED
+            if node.name in options.exclude
+            else quantised.float_layers.get(node.name, INT8)
             for node in model.graph.node
             if node.op_type in MACS and node.domain in graph.STANDARD_DOMAINS
         },
@@ -144,24 +108,16 @@ def deciding(
     The ranges of all others are used by nothing: of tensors that stay in float, and of those that take
     another's scale.
 
-    Args:
-        form: The network, in canonical form.
-        ranged: Tensors that have a range.
-        options: The placement.
+    The network is in canonical form, and `ranged` are the tensors that have a range.
     """
     leader = scale_groups(form)
-    found = _region(form, leader, ranged, options)
-    return tuple(dict.fromkeys(leader[tensor] for tensor in found.tensors))
+    quantised = _region(form, leader, ranged, options)
+    return tuple(dict.fromkeys(leader[tensor] for tensor in quantised.tensors))
 
 
-def int8_layers(form: onnx.ModelProto, options: PlacementOptions = TENSORRT) -> set[str]:
-    """Returns the layers whose weights are quantised where every tensor has a range.
-
-    Args:
-        form: The network, in canonical form.
-        options: The placement.
-    """
-    return _region(form, scale_groups(form), tensors(form), options).layers
+def int8_layers(form: onnx.ModelProto) -> set[str]:
+    """Returns the layers of a canonical form whose weights TensorRT quantises where every tensor has a range."""
+    return _region(form, scale_groups(form), tensors(form), TENSORRT).layers
 
 
 def _region(
@@ -170,19 +126,7 @@ def _region(
     ranged: Collection[str],
     options: PlacementOptions,
 ) -> Region:
-    return region(
-        form,
-        usable=frozenset(tensor for tensor, lead in leader.items() if lead in ranged),
-        fuse=options.fuse,
-        quantise_outputs=options.quantise_outputs,
-        exclude=options.exclude,
-    )
-
-
-def _state(node: str, found: Region, options: PlacementOptions) -> str:
-    if node in options.exclude:
-        return EXCLUDED
-    return found.float_layers.get(node, INT8)
+    return region(form, [tensor for tensor, lead in leader.items() if lead in ranged], options)
 
 
 def require_nodes(model: onnx.ModelProto, names: Collection[str]) -> None:
@@ -195,36 +139,21 @@ def require_nodes(model: onnx.ModelProto, names: Collection[str]) -> None:
 
 def _make_room(model: onnx.ModelProto, taken: Collection[str]) -> None:
     """Renames constants that are called as the writer calls its own: exporters name weights after nodes too."""
-    there = {tensor.name for tensor in model.graph.initializer}
+    there = {tensor.name for tensor in model.graph.initializer}.union(taken)
     renamed = {}
     for tensor in model.graph.initializer:
         if tensor.name in taken:
-            free = f"{tensor.name}/given"
-            while free in there or free in taken:
-                free += "_"
-            there.add(free)
-            renamed[tensor.name] = free
-            tensor.name = free
+            renamed[tensor.name] = graph.free_name(f"{tensor.name}/given", there)
+            tensor.name = renamed[tensor.name]
     if renamed:
-        _rename(model.graph.node, renamed)
-
-
-def _rename(nodes: Iterable[onnx.NodeProto], renamed: Mapping[str, str]) -> None:
-    """Renames what nodes read, those of inner graphs too."""
-    for node in nodes:
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename(inner.node, renamed)
+        graph.rewire(model.graph, renamed)
 
 
 def _write(
     model: onnx.ModelProto, found: Region, scales: Mapping[str, float], options: PlacementOptions
 ) -> onnx.ModelProto:
     """Returns the network with the Q/DQ that `found` asks for."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     heads = {value.name for value in model.graph.output}
     _make_room(result, {*names_made(found.layers, scales)} - heads)
     values = {tensor.name: tensor for tensor in result.graph.initializer}
@@ -233,8 +162,8 @@ def _write(
         tensor: writer.activation_pair(tensor, as_head=options.quantise_outputs and tensor in heads)
         for tensor in scales
     }
-    node_protos = graph.producers(model)
-    nodes = [node for tensor in scales if tensor not in node_protos for node in pairs[tensor]]
+    makers = graph.producers(model)
+    nodes = [node for tensor in scales if tensor not in makers for node in pairs[tensor]]
     for node in result.graph.node:
         produced = tuple(node.output)
         if node.name in found.layers:
@@ -246,7 +175,7 @@ def _write(
             if tensor in pairs:
                 node.output[index] = pairs[tensor][0].input[0]
         nodes.append(node)
-        nodes.extend(node_proto for tensor in produced for node_proto in pairs.get(tensor, ()))
+        nodes.extend(made for tensor in produced for made in pairs.get(tensor, ()))
     graph.replace_nodes(result, nodes)
     result.graph.initializer.extend(writer.initialisers)
     graph.drop_unused_initialisers(result)

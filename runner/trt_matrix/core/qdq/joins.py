@@ -32,26 +32,19 @@ class Requantisation:
 def requantisations(
     model: onnx.ModelProto, scales: Mapping[str, float]
 ) -> tuple[Requantisation, ...]:
-    """Returns the tensors that are requantised, in the network's order.
-
-    Args:
-        model: The float network, in canonical form.
-        scales: Of the activations that get Q/DQ.
-    """
-    found = []
-    for node, joined, target in _joins(model, scales):
-        found += [
-            Requantisation(
-                node=node.name,
-                operator=node.op_type,
-                tensor=tensor,
-                scale=scales[tensor],
-                other=target,
-            )
-            for tensor in joined
-            if scales[tensor] != target
-        ]
-    return tuple(found)
+    """Returns the tensors of a canonical form that are requantised with these scales, in the network's order."""
+    return tuple(
+        Requantisation(
+            node=node.name,
+            operator=node.op_type,
+            tensor=tensor,
+            scale=scales[tensor],
+            other=target,
+        )
+        for node, joined, target in _joins(model, scales)
+        for tensor in joined
+        if scales[tensor] != target
+    )
 
 
 def unified(
@@ -59,20 +52,17 @@ def unified(
 ) -> dict[str, float]:
     """Returns the scales with which nothing that is joined is requantised.
 
-    Args:
-        model: The float network, in canonical form.
-        scales: Of the activations that get Q/DQ.
-        leader: Activation → the tensor whose range it uses (`scale_groups`): who shares a scale stays together.
+    Who shares a scale stays together: `leader` is activation → the tensor whose range it uses (`scale_groups`).
     """
     group = {tensor: leader[tensor] for tensor in scales}
     for node, joined, _ in _joins(model, scales):
         together = [*joined, node.output[0]] if node.op_type == "Concat" else joined
         merged = {group[tensor] for tensor in together}
         first = group[together[0]]
-        group.update({tensor: first for tensor, one in group.items() if one in merged})
+        group.update({tensor: first for tensor, leads in group.items() if leads in merged})
     largest: dict[str, float] = {}
-    for tensor, one in group.items():
-        largest[one] = max(scales[tensor], largest.get(one, 0.0))
+    for tensor, leads in group.items():
+        largest[leads] = max(scales[tensor], largest.get(leads, 0.0))
     return {tensor: largest[group[tensor]] for tensor in scales}
 
 
@@ -84,13 +74,13 @@ def _joins(
     An addition that is fused into the convolution before it reads one quantised branch only: its kernel
     scales that in passing, so there is nothing to requantise.
     """
-    found = []
+    joins = []
     for node in model.graph.node:
         if node.domain not in graph.STANDARD_DOMAINS:
             continue
         joined = list(dict.fromkeys(name for name in joined_by(node) if name in scales))
         if node.op_type == "Concat" and node.output[0] in scales:
-            found.append((node, joined, scales[node.output[0]]))
+            joins.append((node, joined, scales[node.output[0]]))
         elif node.op_type in ADDS and len(joined) > 1:
-            found.append((node, joined, max(scales[name] for name in joined)))
-    return found
+            joins.append((node, joined, max(scales[name] for name in joined)))
+    return joins

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from trt_matrix.core.hosts.processor import Processor
-from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions
+from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.words import count
 
 ENGINES = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT}
@@ -135,11 +135,8 @@ def activations_for(
 ) -> PlacementChoice:
     """Returns the type of the activations, and why.
 
-    Args:
-        engine: `onnxruntime`, `tensorrt`.
-        on_cpu: Whether its kernels run on the processor.
-        asked: What matrix.yaml wants; None leaves the choice here.
-        processor: Of the machine that the cell runs on; None where nobody knows before it ran.
+    The choice is here where None is `asked` for in matrix.yaml; the processor is None where nobody knows it
+    before the cell ran.
     """
     if engine != "onnxruntime":
         return PlacementChoice(Activations.INT8, "TensorRT takes int8 alone")
@@ -148,21 +145,18 @@ def activations_for(
     if not on_cpu:
         return PlacementChoice(Activations.INT8, "it runs on a GPU")
     if processor is None:
-        return PlacementChoice(
-            Activations.INT8,
+        why = (
             "the processor that it runs on is not known beforehand; "
-            "`quantisation: {activations: uint8}` asks for the faster kernels of x86 with VNNI",
+            "`quantisation: {activations: uint8}` asks for the faster kernels of x86 with VNNI"
         )
-    if not processor.is_x86:
-        return PlacementChoice(Activations.INT8, f"{processor.machine} multiplies int8 by int8")
-    if not processor.has_vnni:
-        return PlacementChoice(
-            Activations.INT8,
-            "this x86 processor has no VNNI, and without it kernels of u8 by s8 can saturate",
-        )
-    return PlacementChoice(
-        Activations.UINT8, "ONNX Runtime's fast kernels of x86 with VNNI multiply u8 by s8"
-    )
+    elif not processor.is_x86:
+        why = f"{processor.machine} multiplies int8 by int8"
+    elif not processor.has_vnni:
+        why = "this x86 processor has no VNNI, and without it kernels of u8 by s8 can saturate"
+    else:
+        why = "ONNX Runtime's fast kernels of x86 with VNNI multiply u8 by s8"
+        return PlacementChoice(Activations.UINT8, why)
+    return PlacementChoice(Activations.INT8, why)
 
 
 PRECISE = "session.x64quantprecision"
@@ -183,15 +177,8 @@ def saturates(
 
     `session` are the configuration entries of its session, None where they are not known.
     """
-    unsigned = placed.activations is Activations.UINT8 or (
-        session is not None and str(session.get(INT8_KERNELS)) != "1"
-    )
-    return (
-        placed.engine == "onnxruntime"
-        and unsigned
-        and on_cpu
-        and processor is not None
-        and processor.is_x86
-        and not processor.has_vnni
-        and str((session or {}).get(PRECISE)) != "1"
-    )
+    if placed.engine != "onnxruntime" or not on_cpu or str((session or {}).get(PRECISE)) == "1":
+        return False
+    made_unsigned = session is not None and str(session.get(INT8_KERNELS)) != "1"
+    unsigned = placed.activations is Activations.UINT8 or made_unsigned
+    return unsigned and processor is not None and processor.is_x86 and not processor.has_vnni

@@ -18,6 +18,7 @@ from trt_matrix.core.network.operators import (
     carries,
     joined_by,
 )
+from trt_matrix.core.qdq.options import PlacementOptions
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,37 +35,21 @@ class Region:
     """Activations that should be quantised and have no range."""
 
 
-def region(
-    model: onnx.ModelProto,
-    *,
-    usable: Collection[str],
-    fuse: bool,
-    quantise_outputs: bool,
-    exclude: Collection[str],
-) -> Region:
-    """Returns what to quantise; `qdq.PlacementOptions` says what the arguments mean.
-
-    Args:
-        model: In canonical form.
-        usable: Activations with a range.
-        fuse: Whether the engine fuses activations and residual additions.
-        quantise_outputs: Whether the outputs of the last layers are quantised.
-        exclude: Nodes that stay in float.
-    """
-    walk = _Walk(model, usable, fuse=fuse, quantise_outputs=quantise_outputs)
+def region(model: onnx.ModelProto, usable: Collection[str], options: PlacementOptions) -> Region:
+    """Returns what to quantise of a canonical form whose `usable` activations have a range."""
+    walk = _Walk(model, usable, options)
     for node in reversed(model.graph.node):
         standard = node.domain in graph.STANDARD_DOMAINS
-        walk.visit(node, quantisable=standard and node.name not in exclude)
+        walk.visit(node, quantisable=standard and node.name not in options.exclude)
     walk.found.tensors = tuple(name for name in walk.activations if name in walk.demanded)
     return walk.found
 
 
 class _Walk:
     def __init__(
-        self, model: onnx.ModelProto, usable: Collection[str], *, fuse: bool, quantise_outputs: bool
+        self, model: onnx.ModelProto, usable: Collection[str], options: PlacementOptions
     ) -> None:
-        self.fuse = fuse
-        self.quantise_outputs = quantise_outputs
+        self.options = options
         self.activations = dict.fromkeys(tensors(model))
         self.usable = self.activations.keys() & set(usable)
         self.values = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -101,7 +86,7 @@ class _Walk:
             if (wanted or self.fused & outputs) and not self._with_constant(node):
                 self._demand(self._added(node))
         elif node.op_type in POINTWISE:
-            if self.fuse:
+            if self.options.fuse:
                 if wanted or self.fused & outputs:
                     self.fused.update(joined_by(node))
             elif wanted and node.op_type in INTEGER_POINTWISE and not self._with_constant(node):
@@ -116,7 +101,7 @@ class _Walk:
         self._demand(name for name in joined_by(node) if name not in self.values)
         output = node.output[0]
         last = output not in self.live
-        if self.quantise_outputs if last else not self.fuse:
+        if self.options.quantise_outputs if last else not self.options.fuse:
             self._demand([output])
 
     def _why_float(self, node: onnx.NodeProto) -> str | None:
@@ -143,19 +128,19 @@ class _Walk:
 
         That is the output of the last layer which only the addition reads.
         """
-        found = list(joined_by(node))
-        if self.fuse:
+        added = list(joined_by(node))
+        if self.options.fuse:
             fusable = [
                 name
-                for name in found
+                for name in added
                 if name in self.makers
                 and self.makers[name].op_type in MACS
                 and len(self.users[name]) == 1
                 and name not in self.heads
             ]
             if fusable:
-                found.remove(max(fusable, key=lambda name: self.order[self.makers[name].name]))
-        return found
+                added.remove(max(fusable, key=lambda name: self.order[self.makers[name].name]))
+        return added
 
     def _with_constant(self, node: onnx.NodeProto) -> bool:
         return any(name in self.values for name in joined_by(node))

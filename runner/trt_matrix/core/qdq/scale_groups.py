@@ -1,5 +1,7 @@
 """Which tensors share one scale, and whose range decides it."""
 
+from collections.abc import Mapping
+
 import onnx
 
 from trt_matrix.core.network import graph
@@ -57,3 +59,22 @@ def _join_concat(
 def _follow(leader: dict[str, str], source: str, target: str) -> None:
     """Puts everything that `source` leads under `target`."""
     leader.update({name: target for name, lead in leader.items() if lead == source})
+
+
+def equal_ranges(form: onnx.ModelProto, amax: Mapping[str, float]) -> dict[str, float]:
+    """Returns tensor → the range that it shares with what it carries, for those that a table has another of.
+
+    TensorRT's implicit int8 has a range for each tensor. Builds on H200s gave the integers of a resizing's input on
+    and read them at its output's scale (docs/reference/verified.md): every value is wrong by the ratio of the two
+    ranges, and by nothing where they are equal.
+    """
+    leader = scale_groups(form)
+    shared_ranges = {}
+    for node in form.graph.node:
+        if not carries(node):
+            continue
+        for tensor in (node.input[0], *node.output):
+            shared = amax.get(leader.get(tensor, ""))
+            if shared is not None and tensor in amax and amax[tensor] != shared:
+                shared_ranges[tensor] = shared
+    return shared_ranges

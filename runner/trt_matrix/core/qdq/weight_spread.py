@@ -24,16 +24,11 @@ then, less than 2 bits."""
 
 
 def wide_weights(
-    model: onnx.ModelProto, heads: Iterable[tuple[str, str]], least: float = WIDE
+    model: onnx.ModelProto, heads: Iterable[tuple[str, str]]
 ) -> tuple[WideWeight, ...]:
-    """Returns the weights whose channels differ by more than `least` times, the widest first.
+    """Returns the weights whose channels differ by more than `WIDE` times, the widest first.
 
     Of layers that stay in float whatever the table, none: their weights are not quantised.
-
-    Args:
-        model: The float network.
-        heads: (head, output tensor).
-        least: Largest channel to the median one.
 
     Raises:
         graph.GraphError: see `canonical.canonical`.
@@ -52,7 +47,7 @@ def wide_weights(
             if tensor is None or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
                 continue
             spread, channel, channels = _spread(node, numpy_helper.to_array(tensor))
-            if behind and spread > least:
+            if behind and spread > WIDE:
                 weights.append(
                     WideWeight(
                         layer=node.name,

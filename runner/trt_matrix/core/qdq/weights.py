@@ -55,9 +55,8 @@ def weight_scale(weight: Float32, axis: int | None) -> Float32:
 def quantise_weight(weight: Float32, scale: Float32, axis: int | None) -> QuantisedArray:
     """Rounds half to even and clamps to [−127, 127], as the engines do for weights."""
     steps = np.rint(weight / along(scale, axis, weight.ndim))
-    return QuantisedArray(
-        integers=np.clip(steps, -LEVELS, LEVELS).astype(np.int8), scale=scale, axis=axis
-    )
+    integers = np.clip(steps, -LEVELS, LEVELS).astype(np.int8)
+    return QuantisedArray(integers=integers, scale=scale, axis=axis)
 
 
 def scale_for_bias(
@@ -82,11 +81,8 @@ def quantise_bias(bias: Float32, input_scale: float, scale: Float32) -> Quantise
     combined = np.asarray(np.float32(input_scale) * scale, np.float32)
     steps = np.rint(bias.astype(np.float64) / combined)
     limits = np.iinfo(np.int32)
-    return QuantisedArray(
-        integers=np.clip(steps, limits.min, limits.max).astype(np.int32),
-        scale=combined,
-        axis=0 if combined.ndim else None,
-    )
+    integers = np.clip(steps, limits.min, limits.max).astype(np.int32)
+    return QuantisedArray(integers=integers, scale=combined, axis=0 if combined.ndim else None)
 
 
 def along(scale: Float32, axis: int | None, rank: int) -> Float32:

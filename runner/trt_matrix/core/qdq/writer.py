@@ -5,7 +5,6 @@ names are how `executed` finds the layer again in the graph that an engine made 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.operators import joined_by
+from trt_matrix.core.qdq.options import PlacementOptions
 from trt_matrix.core.qdq.weights import (
     Float32,
     QuantisedArray,
@@ -45,22 +45,6 @@ def names_made(layers: Iterable[str], tensors: Iterable[str]) -> Iterator[str]:
         yield from (f"{tensor}/scale", f"{tensor}/zero_point")
 
 
-class WriterOptions(Protocol):
-    """The part of `qdq.PlacementOptions` that concerns how integers are written."""
-
-    @property
-    def unsigned_activations(self) -> bool: ...
-
-    @property
-    def per_channel_weights(self) -> bool: ...
-    @property
-    def int32_bias(self) -> bool: ...
-    @property
-    def float_weights(self) -> bool: ...
-    @property
-    def fold_weights(self) -> bool: ...
-
-
 class QdqWriter:
     """Makes the nodes and initialisers of one placement."""
 
@@ -68,7 +52,7 @@ class QdqWriter:
         self,
         values: Mapping[str, onnx.TensorProto],
         scales: Mapping[str, float],
-        options: WriterOptions,
+        options: PlacementOptions,
     ) -> None:
         self.initialisers: list[onnx.TensorProto] = []
         self._values = values
@@ -83,20 +67,14 @@ class QdqWriter:
         The pair reads `tensor`; with `as_head` it gives `tensor` out, and reads `tensor`/float.
         """
         scale = self._add(f"{tensor}/scale", np.asarray(self._scales[tensor], np.float32))
-        zero = self._add(
-            f"{tensor}/zero_point",
-            np.asarray(UNSIGNED_ZERO if self._options.unsigned_activations else SIGNED_ZERO),
-        )
+        zero_point = UNSIGNED_ZERO if self._options.unsigned_activations else SIGNED_ZERO
+        zero = self._add(f"{tensor}/zero_point", np.asarray(zero_point))
         integers = f"{tensor}/quantised"
         source = f"{tensor}/float" if as_head else tensor
         values = tensor if as_head else f"{tensor}/dequantised"
         return (
-            helper.make_node(
-                "QuantizeLinear", [source, scale, zero], [integers], name=f"{tensor}/Q"
-            ),
-            helper.make_node(
-                "DequantizeLinear", [integers, scale, zero], [values], name=f"{tensor}/DQ"
-            ),
+            _quantize([source, scale, zero], integers, tensor),
+            _dequantize([integers, scale, zero], values, tensor),
         )
 
     def quantise_parameters(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -112,10 +90,9 @@ class QdqWriter:
             scale = weight_scale(weight, axis)
             bias = self._bias(node, data)
             if bias is not None:
-                scale = scale_for_bias(scale, weight, axis, bias, self._scales[data[0]])
-                nodes += self._rewire(
-                    node, 2, "bias", quantise_bias(bias, self._scales[data[0]], scale)
-                )
+                read_scale = self._scales[data[0]]
+                scale = scale_for_bias(scale, weight, axis, bias, read_scale)
+                nodes += self._rewire(node, 2, "bias", quantise_bias(bias, read_scale, scale))
             nodes += self._rewire(node, index, "weight", quantise_weight(weight, scale, axis))
         return nodes
 
@@ -145,27 +122,25 @@ class QdqWriter:
         source = self._add(prefix, quantised.values() if as_float else quantised.integers)
         integers = f"{prefix}_quantised" if as_float else source
         scale = self._add(f"{prefix}_scale", quantised.scale)
-        zero = self._add(
-            f"{prefix}_zero_point", np.zeros(quantised.scale.shape, quantised.integers.dtype)
-        )
+        zeros = np.zeros(quantised.scale.shape, quantised.integers.dtype)
+        zero = self._add(f"{prefix}_zero_point", zeros)
         node.input[index] = f"{prefix}_dequantised"
-        dequantise = helper.make_node(
-            "DequantizeLinear", [integers, scale, zero], [node.input[index]], name=f"{prefix}/DQ"
-        )
-        nodes = [dequantise]
-        if as_float:
-            # Of what the integers stand for, so that the engine finds the very same integers.
-            nodes.insert(
-                0,
-                helper.make_node(
-                    "QuantizeLinear", [source, scale, zero], [integers], name=f"{prefix}/Q"
-                ),
-            )
+        # Of what the integers stand for, so that the engine finds the very same integers.
+        pair = [_quantize([source, scale, zero], integers, prefix)] if as_float else []
+        pair.append(_dequantize([integers, scale, zero], node.input[index], prefix))
         if quantised.axis is not None:
-            for node_proto in nodes:
-                node_proto.attribute.append(helper.make_attribute("axis", quantised.axis))
-        return nodes
+            for made in pair:
+                made.attribute.append(helper.make_attribute("axis", quantised.axis))
+        return pair
 
     def _add(self, name: str, array: npt.NDArray[np.generic]) -> str:
         self.initialisers.append(numpy_helper.from_array(array, name))
         return name
+
+
+def _quantize(inputs: list[str], output: str, of: str) -> onnx.NodeProto:
+    return helper.make_node("QuantizeLinear", inputs, [output], name=f"{of}/Q")
+
+
+def _dequantize(inputs: list[str], output: str, of: str) -> onnx.NodeProto:
+    return helper.make_node("DequantizeLinear", inputs, [output], name=f"{of}/DQ")

@@ -27,6 +27,8 @@ BFLOAT16_OPSET = 22
 
 @dataclass(frozen=True, slots=True)
 class Converted:
+    """A network of which some nodes compute in a format below float32."""
+
     model: onnx.ModelProto
     reduced: int
     """Nodes that compute in the format."""
@@ -40,9 +42,6 @@ class Converted:
 
 def float_tensors(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Returns the network that gives out every float32 tensor that its nodes make, and those tensors.
-
-    Args:
-        model: The network.
 
     Raises:
         GraphError: see `canonical`.
@@ -82,13 +81,13 @@ def convert(model: onnx.ModelProto, precision: Precision, ranges: Mapping[str, f
     chosen, kept = _chosen(base, types, values, wanted)
     _require_work(base, types, chosen, kept, raising, wanted)
     result = Writer(base, types, chosen, wanted).write()
-    made = {name for node in base.graph.node if node.name in chosen for name in node.output}
+    given = {name for node in base.graph.node if node.name in chosen for name in node.output}
     read = {name for node in base.graph.node if node.name in chosen for name in node.input}
     return Converted(
         model=result,
         reduced=sum(bool(reducible.outputs) for reducible in chosen.values()),
         kept=kept,
-        near={name: amax for name, amax in values.near.items() if name in made | read},
+        near={name: amax for name, amax in values.near.items() if name in given | read},
         zeroed={name: count for name, count in values.zeroed.items() if name in read},
     )
 
@@ -125,8 +124,8 @@ def _chosen(
             kept[node.name] = reason
             continue
         inputs = frozenset(index for index in reducible.inputs if node.input[index] not in empty)
-        made = {node.input[index] for index in inputs} - weights
-        if inputs and (reducible.outputs or made <= low):
+        data = {node.input[index] for index in inputs} - weights
+        if inputs and (reducible.outputs or data <= low):
             chosen[node.name] = Reducible(inputs, reducible.outputs)
             low.update(node.output[index] for index in reducible.outputs)
     return chosen, kept
@@ -143,20 +142,19 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     except onnx.shape_inference.InferenceError as error:
         message = f"the types of the network contradict each other: {error}"
         raise GraphError(message) from error
-    found = {
+    types = {
         value.name: value.type.tensor_type.elem_type
         for value in (*known.value_info, *known.input, *known.output)
         if value.type.HasField("tensor_type")
     }
-    found |= {tensor.name: tensor.data_type for tensor in known.initializer}
-    found = {name: element for name, element in found.items() if element != TensorProto.UNDEFINED}
+    types |= {tensor.name: tensor.data_type for tensor in known.initializer}
+    types = {name: element for name, element in types.items() if element != TensorProto.UNDEFINED}
     for node in model.graph.node:
         for name in node.output:
-            if name not in found and (
-                element := operators.follows(node, name, opset(model), found)
-            ):
-                found[name] = element
-    return found
+            element = None if name in types else operators.follows(node, name, opset(model), types)
+            if element:
+                types[name] = element
+    return types
 
 
 def _of_opset(model: onnx.ModelProto, precision: Precision) -> tuple[onnx.ModelProto, str]:
@@ -210,6 +208,6 @@ def _require_work(
     if done or any(name in chosen for name in layers) or (chosen and not layers):
         return
     reasons = list(dict.fromkeys(kept[name] for name in layers or kept if name in kept))
-    told = "; ".join(reasons[:3]) or "it computes in no float32"
-    message = f"nothing that multiplies in it can be {wanted.name}: {told}{raising}"
+    why = "; ".join(reasons[:3]) or "it computes in no float32"
+    message = f"nothing that multiplies in it can be {wanted.name}: {why}{raising}"
     raise GraphError(message)

@@ -35,13 +35,7 @@ class Values:
 
 
 def values(model: onnx.ModelProto, ranges: Mapping[str, float], wanted: Format) -> Values:
-    """Holds tensors and weights against the format.
-
-    Args:
-        model: Its float32 initialisers are looked at.
-        ranges: Tensor → largest magnitude seen; tensors may be missing.
-        wanted: The format.
-    """
+    """Holds ranges, as far as they are known, and the float32 initialisers against the format."""
     tensors = {name: reason for name, amax in ranges.items() if (reason := _beyond(amax, wanted))}
     near = {
         name: amax
@@ -62,12 +56,8 @@ def values(model: onnx.ModelProto, ranges: Mapping[str, float], wanted: Format) 
 
 def _beyond(amax: float, wanted: Format) -> str | None:
     if amax > wanted.largest / HEADROOM:
-        beyond = (
-            f"beyond {wanted.name}'s {wanted.largest:.6g}"
-            if amax > wanted.largest
-            else f"more than half of {wanted.name}'s {wanted.largest:.6g}"
-        )
-        return f"reaches {amax:.3g}, {beyond}"
+        beyond = "beyond" if amax > wanted.largest else "more than half of"
+        return f"reaches {amax:.3g}, {beyond} {wanted.name}'s {wanted.largest:.6g}"
     if 0 < amax < wanted.least_normal:
         return (
             f"stays below {amax:.3g}, where {wanted.name} loses its digits "
@@ -103,6 +93,5 @@ def saturated(tensor: onnx.TensorProto, wanted: Format) -> onnx.TensorProto | No
     """
     exact = numpy_helper.to_array(tensor)
     bounded = np.clip(exact, -wanted.largest, wanted.largest).astype(np.float32)
-    if np.array_equal(bounded, exact):
-        return None
-    return numpy_helper.from_array(bounded, tensor.name)
+    same = np.array_equal(bounded, exact)
+    return None if same else numpy_helper.from_array(bounded, tensor.name)

@@ -51,11 +51,7 @@ def reducible(
 ) -> Reducible | str:
     """Returns what of a node may be reduced, or why it has to stay in float32.
 
-    Args:
-        node: Of the main graph.
-        opset: Of the standard operators.
-        types: Tensor → element type; what is no tensor, or unknown, is absent.
-        wanted: The format.
+    In `types`, what is no tensor, or unknown, is absent.
     """
     if any(attribute.type in GRAPHS for attribute in node.attribute):
         return f"{node.op_type} holds networks of its own, which stay as they are"
@@ -73,10 +69,7 @@ def reducible(
         schema = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:
         return f"ONNX's opset {opset} has no {node.op_type}"
-    allowed = {
-        type_constraint.type_param_str: type_constraint.allowed_type_strs
-        for type_constraint in schema.type_constraints
-    }
+    allowed = _allowed(schema)
     inputs = _places(node.input, schema.inputs, types)
     outputs = _places(node.output, schema.outputs, types)
     free = {index: name for index, name in inputs.items() if name in allowed}
@@ -98,12 +91,6 @@ def follows(node: onnx.NodeProto, output: str, opset: int, types: Mapping[str, i
     """Returns the element type of an output that must be that of an input, by the operator's definition.
 
     Shape inference tells no type where it cannot tell the shape of some operators.
-
-    Args:
-        node: Of the main graph.
-        output: One of its outputs.
-        opset: Of the standard operators.
-        types: Tensor → element type, as far as known.
     """
     if node.domain not in STANDARD:
         return None
@@ -111,20 +98,24 @@ def follows(node: onnx.NodeProto, output: str, opset: int, types: Mapping[str, i
         schema = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:
         return None
-    allowed = {
-        type_constraint.type_param_str: type_constraint.allowed_type_strs
-        for type_constraint in schema.type_constraints
-    }
+    allowed = _allowed(schema)
     index = list(node.output).index(output)
     variable = schema.outputs[min(index, len(schema.outputs) - 1)].type_str
     # What may also be a sequence need not be a tensor where its input is one.
-    if variable not in allowed or not all(one.startswith("tensor(") for one in allowed[variable]):
+    if variable not in allowed or not all(kind.startswith("tensor(") for kind in allowed[variable]):
         return None
     for place, name in enumerate(node.input):
         formal = schema.inputs[min(place, len(schema.inputs) - 1)]
         if formal.type_str == variable and name in types:
             return types[name]
     return None
+
+
+def _allowed(schema: onnx.defs.OpSchema) -> Mapping[str, Sequence[str]]:
+    """Returns each type that an operator's definition leaves open → what it may be: `tensor(float16)`, …."""
+    return {
+        variable.type_param_str: variable.allowed_type_strs for variable in schema.type_constraints
+    }
 
 
 def _places(

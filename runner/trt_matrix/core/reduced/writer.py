@@ -5,7 +5,7 @@ network's inputs and outputs keep their types too. Each tensor is converted once
 between two nodes that both stay in float32: a value too large for the format is nowhere in it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -26,16 +26,8 @@ class Writer:
         chosen: Mapping[str, Reducible],
         wanted: Format,
     ) -> None:
-        """Changes nothing yet.
-
-        Args:
-            model: In canonical form; it is not changed.
-            types: Tensor → element type.
-            chosen: Node → which of its inputs and outputs are to be reduced.
-            wanted: The format.
-        """
-        self.result = onnx.ModelProto()
-        self.result.CopyFrom(model)
+        """Copies a network in canonical form; `chosen` is node → which of its inputs and outputs are to be reduced."""
+        self.result = graph.copied(model)
         self.types = dict(types)
         self.chosen = chosen
         self.wanted = wanted
@@ -51,6 +43,7 @@ class Writer:
         """Tensor that is made in the format → what it is called in float32."""
 
     def write(self) -> onnx.ModelProto:
+        """Returns the network with its chosen nodes in the format."""
         for node in list(self.result.graph.node):
             self._node(node)
         graph.replace_nodes(self.result, self.nodes)
@@ -64,12 +57,11 @@ class Writer:
         chosen = self.chosen.get(node.name, Reducible(frozenset(), frozenset()))
         for index, name in enumerate(node.input):
             if index in chosen.inputs:
-                node.input[index] = self._in_format(
-                    name, bound=node.op_type == "Clip" and index > 0
-                )
+                bound = node.op_type == "Clip" and index > 0
+                node.input[index] = self._in_format(name, bound=bound)
             elif name in self.low:
                 node.input[index] = self._in_float32(name)
-        for inner in _graphs(node):
+        for inner in ordering.inner_graphs(node):
             self._captured(inner)
         after = [self._give(node, index) for index in sorted(chosen.outputs)]
         self.nodes += [node, *(cast for cast in after if cast)]
@@ -80,7 +72,8 @@ class Writer:
         if name not in self.heads:
             self.low[name] = name
             return None
-        self.low[name] = node.output[index] = self._new(f"{name}/{self.wanted.name}")
+        reduced = graph.free_name(f"{name}/{self.wanted.name}", self.taken)
+        self.low[name] = node.output[index] = reduced
         self.high[name] = name
         return self._cast(self.low[name], name, TensorProto.FLOAT)
 
@@ -89,15 +82,15 @@ class Writer:
         weight = self.weights.get(name)
         key = f"{name}/bound" if bound and weight is not None else name
         if key not in self.low:
-            made = self._new(f"{name}/{self.wanted.name}")
+            reduced_name = graph.free_name(f"{name}/{self.wanted.name}", self.taken)
             if weight is None:
-                self.nodes.append(self._cast(name, made, self.wanted.element))
+                self.nodes.append(self._cast(name, reduced_name, self.wanted.element))
             else:
                 exact = saturated(weight, self.wanted) if bound else None
                 values = numpy_helper.to_array(exact or weight)
-                reduced = numpy_helper.from_array(self.wanted.rounded(values), made)
+                reduced = numpy_helper.from_array(self.wanted.rounded(values), reduced_name)
                 self.result.graph.initializer.append(reduced)
-            self.low[key] = made
+            self.low[key] = reduced_name
         return self.low[key]
 
     def _in_float32(self, name: str) -> str:
@@ -105,7 +98,7 @@ class Writer:
         if self.low.get(name) != name:
             return name  # it was float32 before it was converted for others
         if name not in self.high:
-            self.high[name] = self._new(f"{name}/float32")
+            self.high[name] = graph.free_name(f"{name}/float32", self.taken)
             self.nodes.append(self._cast(name, self.high[name], TensorProto.FLOAT))
         return self.high[name]
 
@@ -117,25 +110,12 @@ class Writer:
             for index, name in enumerate(node.input):
                 if name in self.low and name not in own:
                     node.input[index] = self._in_float32(name)
-            for deeper in _graphs(node):
+            for deeper in ordering.inner_graphs(node):
                 self._captured(deeper)
         for value in inner.output:
             if value.name in self.low and value.name not in own:
                 value.name = self._in_float32(value.name)
 
     def _cast(self, source: str, target: str, element: int) -> onnx.NodeProto:
-        name = self._new(f"{target}/Cast")
+        name = graph.free_name(f"{target}/Cast", self.taken)
         return helper.make_node("Cast", [source], [target], name=name, to=element)
-
-    def _new(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
-
-def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs

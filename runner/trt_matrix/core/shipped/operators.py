@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from trt_matrix.core.network import graph
 from trt_matrix.core.shipped.scales import Array, Scale, dequantised
@@ -85,8 +84,8 @@ def _bias(
     value = strip.value(node.input[index])
     if value is None:
         raise strip.refuse(node, "its bias is computed by the network")
-    made = dequantised(value, scale, 0, 0, node.name)
-    return [strip.constant(f"{node.output[0]}/bias", made)]
+    bias = dequantised(value, scale, 0, 0, node.name)
+    return [strip.constant(f"{node.output[0]}/bias", bias)]
 
 
 def _matmul(strip: Stripper, node: onnx.NodeProto) -> None:
@@ -99,10 +98,7 @@ def _binary(operator: str) -> Handler:
     """(a, scale, zero, b, scale, zero, c scale, c zero)."""
 
     def handler(strip: Stripper, node: onnx.NodeProto) -> None:
-        inputs = [
-            strip.float_of(node, first, strip.scale(node, first + 1, first + 2)) for first in (0, 3)
-        ]
-        _with_output(strip, node, operator, inputs)
+        _with_output(strip, node, operator, _floats(strip, node, (0, 3)))
 
     return handler
 
@@ -117,7 +113,7 @@ def _unary(operator: str) -> Handler:
             (13, True), (11, False), (9, False),
         ):  # fmt: skip
             raise strip.refuse(node, "it has the rules of another opset than the network")
-        inputs = [strip.float_of(node, 0, strip.scale(node, 1, 2))]
+        inputs = _floats(strip, node, (0,))
         _with_output(strip, node, operator, inputs, channels_last=None, opset=None)
 
     return handler
@@ -125,19 +121,16 @@ def _unary(operator: str) -> Handler:
 
 def _concat(strip: Stripper, node: onnx.NodeProto) -> None:
     """(y scale, y zero, x, scale, zero, x, scale, zero, …)."""
-    inputs = [
-        strip.float_of(node, first, strip.scale(node, first + 1, first + 2))
-        for first in range(2, len(node.input), 3)
-    ]
-    _with_output(strip, node, "Concat", inputs)
+    _with_output(strip, node, "Concat", _floats(strip, node, range(2, len(node.input), 3)))
+
+
+def _floats(strip: Stripper, node: onnx.NodeProto, places: Iterable[int]) -> list[str]:
+    """Returns the float tensors of the inputs at these places, each with scale and zero point behind it."""
+    return [strip.float_of(node, at, strip.scale(node, at + 1, at + 2)) for at in places]
 
 
 def _with_output(
-    strip: Stripper,
-    node: onnx.NodeProto,
-    operator: str,
-    inputs: list[str],
-    **changed: object,
+    strip: Stripper, node: onnx.NodeProto, operator: str, inputs: list[str], **changed: object
 ) -> None:
     """Adds the float operator with its output."""
     index = OUTPUT_SCALES[node.op_type]
@@ -166,35 +159,26 @@ def _integer_sum(strip: Stripper, node: onnx.NodeProto) -> None:
     zero = node.input[2] if len(node.input) > 2 else ""
     if zero != first.scale.names[1] and not _alike(strip, zero, first.scale.names[1]):
         raise strip.refuse(node, "its zero point is not that of its input")
-    second = strip.lifted.get(node.input[1])
+    awaited, second = (first.scale.names[0],), strip.lifted.get(node.input[1])
     if second is not None:
-        made = Sum(
-            node, first.name, second.name, None, (first.scale.names[0], second.scale.names[0])
-        )
+        sum_ = Sum(node, first.name, second.name, None, (*awaited, second.scale.names[0]))
     else:
-        weight = _integers(strip, node, 1, 3)
-        made = Sum(node, first.name, None, weight, (first.scale.names[0],))
-    strip.unfinished[node.output[0]] = made
+        sum_ = Sum(node, first.name, None, _integers(strip, node), awaited)
+    strip.unfinished[node.output[0]] = sum_
 
 
 def _alike(strip: Stripper, one: str, other: str) -> bool:
-    first, second = ((strip.value(name) if name else np.zeros(1)) for name in (one, other))
-    return (
-        first is not None
-        and second is not None
-        and bool(np.array_equal(np.ravel(first), np.ravel(second)))
-    )
+    points = [strip.value(name) if name else np.zeros(1) for name in (one, other)]
+    flat = [point.ravel() for point in points if point is not None]
+    return len(flat) == len(points) and bool(np.array_equal(flat[0], flat[1]))
 
 
-def _integers(strip: Stripper, node: onnx.NodeProto, index: int, zero: int) -> Array:
-    """Returns a constant weight less its zero point."""
-    unit = Scale(
-        names=("", node.input[zero] if len(node.input) > zero else ""),
-        scale=np.ones((), np.float32),
-        zero=strip.value(node.input[zero]) if len(node.input) > zero else None,
-        kind="uint8",
-    )
-    value = strip.value(node.input[index])
+def _integers(strip: Stripper, node: onnx.NodeProto) -> Array:
+    """Returns a constant weight, the second input, less its zero point, the fourth."""
+    zero = node.input[3] if len(node.input) > 3 else ""
+    point = strip.value(zero) if zero else None
+    unit = Scale(names=("", zero), scale=np.ones((), np.float32), zero=point, kind="uint8")
+    value = strip.value(node.input[1])
     if value is None:
         raise strip.refuse(node, "its weight is computed by the network, and not from floats")
     strip.rounded += 1
@@ -229,8 +213,8 @@ def _factors(strip: Stripper, name: str) -> Iterable[str]:
     """Yields the tensors that `name` is the product of."""
     maker = strip.makers.get(name)
     if maker is not None and maker.op_type == "Mul":
-        for one in maker.input:
-            yield from _factors(strip, one)
+        for factor in maker.input:
+            yield from _factors(strip, factor)
     else:
         yield name
 
@@ -250,8 +234,8 @@ def _finish(strip: Stripper, mul: onnx.NodeProto, sum_: Sum, factors: list[str])
         if value is None:
             raise strip.refuse(mul, f"multiplies by {name!r}, which is no constant scale")
         weight = weight * _shaped(strip, mul, operator, value, weight)
-    made = strip.constant(f"{output}/weight", weight.astype(np.float32))
-    strip.emit(node, operator, [sum_.data, made], output)
+    scaled = strip.constant(f"{output}/weight", weight.astype(np.float32))
+    strip.emit(node, operator, [sum_.data, scaled], output)
 
 
 def _shaped(
@@ -292,10 +276,8 @@ def _plus_bias(strip: Stripper, node: onnx.NodeProto, inputs: list[str], index: 
     product = f"{node.output[0]}/product" if bias else node.output[0]
     strip.emit(node, "MatMul", inputs, product)
     if bias:
-        added = helper.make_node("Add", [product, strip.alias.get(bias, bias)], [node.output[0]])
-        strip.emit(
-            onnx.NodeProto(name=f"{node.name}/bias"), "Add", list(added.input), node.output[0]
-        )
+        add = onnx.NodeProto(name=f"{node.name}/bias")
+        strip.emit(add, "Add", [product, strip.alias.get(bias, bias)], node.output[0])
 
 
 HANDLERS: dict[str, Handler] = {

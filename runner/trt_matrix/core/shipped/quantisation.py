@@ -20,33 +20,14 @@ DOMAINS = graph.STANDARD_DOMAINS | {MICROSOFT}
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
-DYNAMIC = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeLinear",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulInteger16",
-        "MatMulIntegerToFloat",
-    }
-)
+_DYNAMIC_MACS = {"ConvInteger", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
+DYNAMIC = _DYNAMIC_MACS | {"DynamicQuantizeLSTM", "DynamicQuantizeLinear", "MatMulInteger16"}
 OPERATORS = frozenset({"QAttention", "QEmbedLayerNormalization", "QGemm", "QMoE", "QOrderedMatMul"})
 """Beside all that begin with `QLinear`."""
 WEIGHT_ONLY = frozenset({"MatMulBnb4", "MatMulFpQ4", "MatMulNBits"})
 """Integer weights, made float before the multiplication."""
 
-WEIGHTED = frozenset(
-    {
-        "ConvInteger",
-        "DynamicQuantizeMatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "QGemm",
-        "QLinearConv",
-        "QLinearMatMul",
-    }
-)
+WEIGHTED = _DYNAMIC_MACS | {"QGemm", "QLinearConv", "QLinearMatMul"}
 """Multiply and accumulate on integers."""
 
 CARRY_WEIGHTS = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
@@ -110,8 +91,8 @@ def quantisation_of(model: onnx.ModelProto) -> ShippedQuantisation | None:
 
     Only the main graph is looked at; functions are to be written out before (`functions.inlined`).
     """
-    found = Counter(node.op_type for node in model.graph.node if form_of(node))
-    if not found:
+    counts = Counter(node.op_type for node in model.graph.node if form_of(node))
+    if not counts:
         return None
     forms = {form_of(node) for node in model.graph.node}
     constants = constants_of(model)
@@ -142,7 +123,7 @@ def quantisation_of(model: onnx.ModelProto) -> ShippedQuantisation | None:
             activations.add(node.input[0])
     return ShippedQuantisation(
         forms=tuple(form for form in QuantisedForm if form in forms),
-        nodes=dict(sorted(found.items())),
+        nodes=dict(sorted(counts.items())),
         weights=len(weights),
         activations=len(activations),
         types=tuple(sorted(types - {""})),
@@ -164,23 +145,23 @@ def form_of(node: onnx.NodeProto) -> QuantisedForm | None:
 
 def constants_of(model: onnx.ModelProto) -> set[str]:
     """Returns the tensors that do not depend on the input."""
-    found = {tensor.name for tensor in model.graph.initializer}
+    constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if all(name in found for name in node.input if name) and not any(
+        if all(name in constants for name in node.input if name) and not any(
             attribute.HasField("g") or attribute.graphs for attribute in node.attribute
         ):
-            found.update(node.output)
-    return found
+            constants.update(node.output)
+    return constants
 
 
 def _constant_types(model: onnx.ModelProto) -> dict[str, str]:
     """Returns constant → type of its elements, as ONNX calls it in lower case."""
-    found = {tensor.name: type_name(tensor.data_type) for tensor in model.graph.initializer}
+    types = {tensor.name: type_name(tensor.data_type) for tensor in model.graph.initializer}
     for node in model.graph.node:
         value = graph.attribute(node, "value") if node.op_type == "Constant" else None
         if isinstance(value, onnx.TensorProto):
-            found[node.output[0]] = type_name(value.data_type)
-    return found
+            types[node.output[0]] = type_name(value.data_type)
+    return types
 
 
 def type_name(element: int) -> str:

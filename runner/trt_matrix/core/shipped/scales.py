@@ -96,12 +96,8 @@ def scale_of(
 ) -> Scale:
     """Returns what a node's inputs at two places say; the type of integers from the zero point.
 
-    Args:
-        node: That quantises or computes on integers.
-        scale: Place of the scale among its inputs.
-        zero: Of the zero point, perhaps beyond the last.
-        tensors: The network's constants, by name.
-        value: Gives the array of one, None where there is none.
+    `scale` and `zero` are places among its inputs, the latter perhaps beyond the last; `value` gives the array
+    of a constant.
     """
     names = tuple(
         node.input[index] if 0 <= index < len(node.input) else "" for index in (scale, zero)
@@ -143,17 +139,17 @@ def dequantised(
         )
         # The difference is exact in float32 up to 24 bits, as engines have it; then one rounding.
         values = (exact - zero).astype(np.float32) * shaped.astype(np.float32)
-        made: Array = np.broadcast_to(values, integers.shape).astype(kind)
+        floats: Array = np.broadcast_to(values, integers.shape).astype(kind)
     except (ValueError, IndexError) as error:
         message = (
             f"{node}: a scale of shape {scale.scale.shape} along axis {axis} does not fit its "
             f"constant of shape {integers.shape}"
         )
         raise StripError(message) from error
-    if made.shape != integers.shape:
+    if floats.shape != integers.shape:
         message = f"{node}: its scale does not fit its constant"
         raise StripError(message)
-    return made
+    return floats
 
 
 def _along(values: Array, shape: tuple[int, ...], axis: int, block: int) -> Array:

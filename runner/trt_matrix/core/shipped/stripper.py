@@ -11,20 +11,8 @@ from onnx.reference import ReferenceEvaluator
 from trt_matrix.core.network import graph, ordering
 from trt_matrix.core.network.canonical import opset
 from trt_matrix.core.network.operators import CARRIERS
-from trt_matrix.core.shipped.quantisation import (
-    CARRY_WEIGHTS,
-    DEQUANTIZE,
-    QUANTIZE,
-    form_of,
-)
-from trt_matrix.core.shipped.scales import (
-    RELU6,
-    Array,
-    Scale,
-    StripError,
-    dequantised,
-    scale_of,
-)
+from trt_matrix.core.shipped.quantisation import CARRY_WEIGHTS, DEQUANTIZE, QUANTIZE, form_of
+from trt_matrix.core.shipped.scales import RELU6, Array, Scale, StripError, dequantised, scale_of
 
 CARRY = CARRIERS | {"Concat", "Expand", "Gather", "Resize", "Tile"}
 """Give out integers of their input and no others, or (Resize) means of them."""
@@ -89,6 +77,7 @@ class Stripper:
     # What handlers use
 
     def refuse(self, node: onnx.NodeProto, why: str) -> StripError:
+        """Returns the error that a node cannot be taken into the float network."""
         return StripError(f"{node.op_type} {node.name!r}: {why}")
 
     def value(self, name: str) -> Array | None:
@@ -113,21 +102,31 @@ class Stripper:
         Raises:
             StripError: nothing of the network makes it, or with another scale.
         """
+        if lifted := self._lifted(node, index, scale):
+            return lifted
+        value = self._integers(node, index)
+        name = f"{node.output[0]}/{'weight' if index else 'constant'}"
+        name = graph.free_name(name, {*self._values, *self._protos})
+        return self.constant(name, dequantised(value, scale, axis, 0, node.name))
+
+    def _lifted(self, node: onnx.NodeProto, index: int, scale: Scale) -> str | None:
+        """Returns the float tensor that the network quantised an input of; None where it did not."""
         name = node.input[index]
-        if name in self.lifted:
-            if not self.lifted[name].scale.same(scale):
-                message = f"reads {name!r} with another scale or zero point than it was made with"
-                raise self.refuse(node, message)
-            return self.lifted[name].name
-        value = self.value(name)
+        if name not in self.lifted:
+            return None
+        if not self.lifted[name].scale.same(scale):
+            message = f"reads {name!r} with another scale or zero point than it was made with"
+            raise self.refuse(node, message)
+        return self.lifted[name].name
+
+    def _integers(self, node: onnx.NodeProto, index: int) -> Array:
+        """Returns a constant input of integers, whose rounding stays."""
+        value = self.value(node.input[index])
         if value is None:
-            message = f"reads {name!r}, integers that nothing in the network quantised"
+            message = f"reads {node.input[index]!r}, integers that nothing in the network quantised"
             raise self.refuse(node, message)
         self.rounded += value.ndim > 1
-        made = f"{node.output[0]}/{'weight' if index else 'constant'}"
-        while made in self._values or made in self._protos:
-            made += "_"
-        return self.constant(made, dequantised(value, scale, axis, 0, node.name))
+        return value
 
     def emit(
         self, like: onnx.NodeProto, operator: str, inputs: list[str], output: str, **changed: object
@@ -152,6 +151,7 @@ class Stripper:
         return f"{output}/linear" if scale.floor_is_zero else output
 
     def after_output(self, node: onnx.NodeProto, written: str, scale: Scale) -> None:
+        """Puts a clamp behind a float operator that wrote elsewhere, and keeps the range of its output."""
         output = node.output[0]
         if written != output:
             if written in self._positive and not scale.ends_at_six:
@@ -175,10 +175,10 @@ class Stripper:
     # Nodes
 
     def _node(self, node: onnx.NodeProto) -> None:
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        if next(ordering.inner_graphs(node), None) is not None:
             taken = {*self.alias, *self.lifted, *self.unfinished}
-            if found := sorted(taken.intersection(ordering.reads(node))):
-                raise self.refuse(node, f"its inner graph reads {found[0]!r}, which is quantised")
+            if reads := sorted(taken.intersection(ordering.reads(node))):
+                raise self.refuse(node, f"its inner graph reads {reads[0]!r}, which is quantised")
         if form_of(node) is None:
             self._other(node)
         elif node.op_type == QUANTIZE:
@@ -204,20 +204,11 @@ class Stripper:
         self.lifted[node.output[0]] = LiftedTensor(name=target, scale=scale)
 
     def _dequantize(self, node: onnx.NodeProto) -> None:
-        source, output = node.input[0], node.output[0]
-        scale = self.scale(node, 1, 2)
-        if source in self.lifted:
-            mine = self.lifted[source].scale
-            if not mine.same(scale):
-                message = f"reads {source!r} with another scale or zero point than it was made with"
-                raise self.refuse(node, message)
-            self.alias[output] = self.lifted[source].name
+        scale, output = self.scale(node, 1, 2), node.output[0]
+        if lifted := self._lifted(node, 0, scale):
+            self.alias[output] = lifted
             return
-        value = self.value(source)
-        if value is None:
-            message = f"reads {source!r}, integers that nothing in the network quantised"
-            raise self.refuse(node, message)
-        self.rounded += value.ndim > 1
+        value = self._integers(node, 0)
         axis, block = graph.attribute(node, "axis", 1), graph.attribute(node, "block_size", 0)
         assert isinstance(axis, int)  # noqa: S101 - the checker has seen to it
         assert isinstance(block, int)  # noqa: S101
@@ -258,17 +249,13 @@ class Stripper:
         """Computes what carries a constant that was, or is to be, dequantised."""
         if node.op_type not in CARRY_WEIGHTS or not node.input:
             return False
-        values = [self.value(name) if name else None for name in node.input]
-        if any(value is None for value in values) or len(node.output) != 1:
+        known = {name: self.value(name) for name in node.input}
+        feed = {name: value for name, value in known.items() if value is not None}
+        if len(feed) < len(known) or len(node.output) != 1:
             return False
-        first = values[0]
-        assert first is not None  # noqa: S101 - seen above
-        wanted = node.input[0] in self._made or (
-            first.dtype.kind in "iu" and first.dtype.itemsize == 1
-        )
-        if not wanted:
+        kind = feed[node.input[0]].dtype
+        if node.input[0] not in self._made and not (kind.kind in "iu" and kind.itemsize == 1):
             return False
-        feed = dict(zip(node.input, values, strict=True))
         (made,) = ReferenceEvaluator(node).run(None, feed)
         self.constant(node.output[0], np.asarray(made))
         return True
@@ -301,11 +288,8 @@ class Stripper:
         if not scale.ends_at_six:
             self._add(helper.make_node("Relu", [source], [target], name=f"{name}/relu"))
         elif self.opset < 11:
-            self._add(
-                helper.make_node(
-                    "Clip", [source], [target], name=f"{name}/relu6", min=0.0, max=RELU6
-                )
-            )
+            name = f"{name}/relu6"
+            self._add(helper.make_node("Clip", [source], [target], name=name, min=0.0, max=RELU6))
         else:
             bounds = [
                 self.constant(f"{target}/{side}", np.asarray(value, np.float32))

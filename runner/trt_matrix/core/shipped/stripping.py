@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from trt_matrix.core.network import graph, ordering
+from trt_matrix.core.network import graph
 from trt_matrix.core.network.canonical import constants_to_initialisers
 from trt_matrix.core.shipped.operators import HANDLERS
 from trt_matrix.core.shipped.quantisation import quantisation_of
@@ -40,8 +40,7 @@ class StrippedNetwork:
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy whose constants are initialisers and whose nodes have names, always the same."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = graph.copied(model)
     constants_to_initialisers(result)
     return graph.named(result)
 
@@ -49,26 +48,24 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 def stripped(model: onnx.ModelProto) -> StrippedNetwork:
     """Returns the float network of a quantised one; nodes that stay keep their names.
 
-    Args:
-        model: The network without functions, weights included; it is not changed.
+    The network has its weights, and no functions.
 
     Raises:
         StripError: it has a form of quantisation that has no float network here; says where and why.
     """
     strip = Stripper(prepared(model), HANDLERS)
     strip.walk()
-    result = onnx.ModelProto()
-    result.CopyFrom(strip.model)
+    result = strip.model
     graph.replace_nodes(result, strip.nodes)
     result.graph.initializer.extend(strip.constants())
     del result.graph.value_info[:]  # integers are floats now
     renamed = _name_outputs(result, strip)
-    _drop_dead(result)
+    # What no output depends on is the arithmetic on scales.
+    outputs = [value.name for value in result.graph.output]
+    graph.replace_nodes(result, graph.nodes_behind(result, outputs))
     graph.drop_unused_initialisers(result)
     used = {node.domain for node in result.graph.node} | {"", "ai.onnx"}
-    kept = [opset for opset in result.opset_import if opset.domain in used]
-    del result.opset_import[:]
-    result.opset_import.extend(kept)
+    graph.keep(result.opset_import, lambda entry: entry.domain in used)
     _check(result)
     return StrippedNetwork(
         model=result,
@@ -121,17 +118,6 @@ def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = new
-
-
-def _drop_dead(model: onnx.ModelProto) -> None:
-    """Removes what no output depends on: the arithmetic on scales."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(ordering.reads(node))
-    graph.replace_nodes(model, reversed(kept))
 
 
 def _check(model: onnx.ModelProto) -> None:

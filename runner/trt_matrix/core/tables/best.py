@@ -110,10 +110,10 @@ class _Search:
             part: {name: simulate(ranges, part) for name, ranges in tables.items()}
             for part in ImagePart
         }
-        self.least = {part: _least(list(error.values())) for part, error in errors.items()}
+        self.least = {part: _least(list(of_tables.values())) for part, of_tables in errors.items()}
         costs = {
-            part: {name: self._cost(one, part) for name, one in error.items()}
-            for part, error in errors.items()
+            part: {name: self._cost(of_heads, part) for name, of_heads in of_tables.items()}
+            for part, of_tables in errors.items()
         }
         # The first of equal ones, and the first of all where every one breaks.
         self.start = min(tables, key=lambda name: costs[ImagePart.CONFIRM][name])
@@ -126,41 +126,36 @@ class _Search:
 
     def options(self, tensor: str) -> dict[str, float]:
         """Returns algorithm → range, of those that differ from the present one and from each other."""
-        found: dict[str, float] = {}
+        options: dict[str, float] = {}
         for name, ranges in self.tables.items():
-            known = (self.amax[tensor], *found.values())
-            if tensor in ranges and all(_ratio(ranges[tensor], one) > CLOSE for one in known):
-                found[name] = ranges[tensor]
-        return found
+            known = (self.amax[tensor], *options.values())
+            if tensor in ranges and all(_ratio(ranges[tensor], amax) > CLOSE for amax in known):
+                options[name] = ranges[tensor]
+        return options
 
     def improve(self, tensor: str, options: Mapping[str, float]) -> None:
         """Takes the best of the options, where it is better on both parts."""
-        costs = {
-            name: self._cost(
-                self.simulate(self._with(tensor, amax), ImagePart.CHOOSE), ImagePart.CHOOSE
-            )
-            for name, amax in options.items()
-        }
-        name = min(costs, key=lambda one: costs[one], default=None)
-        if name is None or not costs[name] < self.cost[ImagePart.CHOOSE] * (1 - LEAST_GAIN):
+        costs = {}
+        for name, amax in options.items():
+            errors = self.simulate({**self.amax, tensor: amax}, ImagePart.CHOOSE)
+            costs[name] = self._cost(errors, ImagePart.CHOOSE)
+        best = min(costs, key=lambda name: costs[name], default=None)
+        if best is None or not costs[best] < self.cost[ImagePart.CHOOSE] * (1 - LEAST_GAIN):
             return
-        changed = self._with(tensor, options[name])
+        changed = {**self.amax, tensor: options[best]}
         errors = self.simulate(changed, ImagePart.CONFIRM)
         cost = self._cost(errors, ImagePart.CONFIRM)
         worse = any(now > was for now, was in zip(errors, self.allowed, strict=True))
         if worse or not cost < self.cost[ImagePart.CONFIRM]:
             return
         self.amax = changed
-        self.cost = {ImagePart.CHOOSE: costs[name], ImagePart.CONFIRM: cost}
-        self.changed[tensor] = name
-
-    def _with(self, tensor: str, amax: float) -> dict[str, float]:
-        return {**self.amax, tensor: amax}
+        self.cost = {ImagePart.CHOOSE: costs[best], ImagePart.CONFIRM: cost}
+        self.changed[tensor] = best
 
     def _cost(self, errors: Sequence[float], part: ImagePart) -> float:
         if not all(math.isfinite(error) for error in errors):
             return math.inf
-        ratios = [one / least for one, least in zip(errors, self.least[part], strict=True)]
+        ratios = [error / least for error, least in zip(errors, self.least[part], strict=True)]
         return sum(ratios) / len(ratios) if ratios else 0.0
 
 

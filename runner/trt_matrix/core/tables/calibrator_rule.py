@@ -57,16 +57,15 @@ class RuleComparison:
 
     def sentence(self) -> str:
         """Returns `of its 53 scales 52 are what TensorRT's entropy2 rule gives for these images; …`."""
-        known = (
-            "" if self.compared == self.tensors else f" that the reference knows, {self.compared},"
-        )
-        of = f"of its {self.tensors} scales{known}"
+        of = f"of its {self.tensors} scales"
+        if self.compared != self.tensors:
+            of += f" that the reference knows, {self.compared},"
         rule = f"what TensorRT's {CALLED[self.calibrator]} rule gives for these images"
         if self.same == self.compared:
             return f"{of} all are {rule}"
-        told = [f"{of} {self.same} {'is' if self.same == 1 else 'are'} {rule}"]
+        parts = [f"{of} {self.same} {'is' if self.same == 1 else 'are'} {rule}"]
         if self.near > self.same:
-            told.append(f"{self.near - self.same} more within 10 %")
+            parts.append(f"{self.near - self.same} more within 10 %")
         named = [
             f"{differing.tensor} differs {max(differing.ratio, 1 / differing.ratio):.1f} times"
             f"{f' (behind it {listed(differing.heads)})' if differing.heads else ''}"
@@ -74,7 +73,7 @@ class RuleComparison:
         ]
         more = len(self.differing) - NAMED
         rest = [f"{more} more by less"] if more > 0 else []
-        return "; ".join([*told, *([listed([*named, *rest])] if named else [])])
+        return "; ".join([*parts, *([listed([*named, *rest])] if named else [])])
 
 
 def compared_with_rule(
@@ -82,20 +81,14 @@ def compared_with_rule(
 ) -> RuleComparison | None:
     """Returns how a calibrator's table differs from its rule's; None where too little of it is known by name.
 
-    Args:
-        calibrator: A key of `RULES`.
-        ranges: Of the table that it made.
-        rule: Of the rule, for the same images.
-        heads_of: Tensor → the heads that depend on it.
+    `calibrator` is a key of `RULES`, `rule` are its ranges for the same images.
     """
     ratios = {name: amax / rule[name] for name, amax in ranges.items() if name in rule}
     if not ratios or len(ratios) < LEAST_KNOWN * len(ranges):
         return None
     apart = {name: max(ratio, 1 / ratio) for name, ratio in ratios.items()}
-    differing = sorted(
-        (name for name, ratio in apart.items() if ratio > NEAR),
-        key=lambda name: (-apart[name], name),
-    )
+    differing = [name for name, ratio in apart.items() if ratio > NEAR]
+    differing.sort(key=lambda name: (-apart[name], name))
     return RuleComparison(
         calibrator=calibrator,
         tensors=len(ranges),

@@ -46,14 +46,10 @@ def clipped_tensors(
 ) -> tuple[Clipped, ...]:
     """Returns the tensors to tell of, those that lose most first.
 
-    Args:
-        ranges: Of the table.
-        seen: Tensor → largest magnitude.
-        shares: Tensor → share of its nonzero values beyond its range, where it was counted.
-        heads_of: Tensor → the heads that depend on it.
-        cells_of: Tensor whose range decides a scale → in which cells.
+    `shares` is tensor → share of its nonzero values beyond its range, where it was counted; `cells_of` is
+    tensor whose range decides a scale → in which cells.
     """
-    found = [
+    much = [
         Clipped(
             tensor=tensor,
             amax=amax,
@@ -64,47 +60,30 @@ def clipped_tensors(
         )
         for tensor, amax in ranges.items()
         if tensor in cells_of and tensor in seen and amax < seen[tensor]
+        if (shares.get(tensor) or 0.0) > MOST_CLIPPED or amax < LEAST_KEPT * seen[tensor]
     ]
-    told = [clipped for clipped in found if _much(clipped)]
-    return tuple(
-        sorted(
-            told,
-            key=lambda clipped: (
-                -(clipped.share or 0),
-                clipped.amax / clipped.seen,
-                clipped.tensor,
-            ),
-        )
-    )
-
-
-def _much(clipped: Clipped) -> bool:
-    return (clipped.share or 0.0) > MOST_CLIPPED or clipped.amax < LEAST_KEPT * clipped.seen
+    much.sort(key=lambda each: (-(each.share or 0), each.amax / each.seen, each.tensor))
+    return tuple(much)
 
 
 def sentence(table: str, clipped: Sequence[Clipped], heads: Sequence[str]) -> str:
     """Returns `the shared entropy table clips 83 % of tensor X (amax 0.585 of 7.29), behind which small lies`.
 
-    Args:
-        table: What it is called.
-        clipped: At least one tensor.
-        heads: All of the network: what feeds them all is said so.
+    Of one tensor at least; of what feeds all `heads`, which are those of the network, that is said.
     """
-    told = [_told(one, heads) for one in clipped[:NAMED]]
+    named = [_told(tensor, heads) for tensor in clipped[:NAMED]]
     more = len(clipped) - NAMED
     rest = [count(more, "more tensor")] if more > 0 else []
-    return f"{table} {listed([*told, *rest], len(told) + len(rest))}"
+    return f"{table} {listed([*named, *rest], len(named) + len(rest))}"
 
 
 def _told(clipped: Clipped, heads: Sequence[str]) -> str:
     of = f"tensor {clipped.tensor} (amax {clipped.amax:.3g} of {clipped.seen:.3g})"
     share = clipped.share or 0.0
-    what = (
-        f"clips {_percent(share)} of"
-        if share >= 0.01
-        else f"keeps {_percent(clipped.amax / clipped.seen)} of the range of"
-    )
-    return f"{what} {of}{_behind(clipped, heads)}"
+    if share >= 0.01:
+        return f"clips {_percent(share)} of {of}{_behind(clipped, heads)}"
+    kept = _percent(clipped.amax / clipped.seen)
+    return f"keeps {kept} of the range of {of}{_behind(clipped, heads)}"
 
 
 def _percent(share: float) -> str:
@@ -118,8 +97,4 @@ def _behind(clipped: Clipped, heads: Sequence[str]) -> str:
         return ", a head itself"
     if len(heads) > 1 and set(clipped.heads) == set(heads):
         return ", behind which all heads lie"
-    return f", behind which {listed(clipped.heads)} {_lie(clipped.heads)}"
-
-
-def _lie(heads: Sequence[str]) -> str:
-    return "lies" if len(heads) == 1 else "lie"
+    return f", behind which {listed(clipped.heads)} {'lies' if len(clipped.heads) == 1 else 'lie'}"

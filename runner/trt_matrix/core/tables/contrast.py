@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trt_matrix.core.tables.forms import ReadTable
-from trt_matrix.core.tables.mistakes import MAD_TO_DEVIATION, Mistake, MistakeKind, mistake
+from trt_matrix.core.tables.mistakes import Mistake, MistakeKind, mistake, spread
 from trt_matrix.core.tables.names import naming
 
 NEAR = 0.005
@@ -31,6 +31,8 @@ class TensorRatio:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableContrast:
+    """Two tables against each other."""
+
     a: ReadTable
     """With B's names, where `renamed` says how."""
     b: ReadTable
@@ -56,10 +58,7 @@ class TableContrast:
         """Factor about the median within which two thirds of the ratios lie, robust: 1 where all are one."""
         if not self.tensors:
             return None
-        logs = [math.log(tensor.ratio) for tensor in self.tensors]
-        middle = statistics.median(logs)
-        deviation = statistics.median(abs(log - middle) for log in logs)
-        return math.exp(MAD_TO_DEVIATION * deviation)
+        return math.exp(spread([math.log(tensor.ratio) for tensor in self.tensors]))
 
     def within(self, share: float) -> int:
         """Returns how many ratios are no further from 1."""
@@ -72,11 +71,8 @@ def contrast(a: ReadTable, b: ReadTable) -> TableContrast:
     renamed = str(called.affixes) if called.affixes else None
     a = a.renamed(called.names)
     of_a, of_b = a.table(), b.table()
-    tensors = [
-        TensorRatio(name, amax, of_b.amax[name])
-        for name, amax in of_a.amax.items()
-        if name in of_b.amax
-    ]
+    common = [name for name in of_a.amax if name in of_b.amax]
+    tensors = [TensorRatio(name, of_a.amax[name], of_b.amax[name]) for name in common]
     tensors.sort(key=lambda ratio: (-abs(math.log(ratio.a) - math.log(ratio.b)), ratio.tensor))
     in_a, in_b = frozenset(a.names), frozenset(b.names)
     return TableContrast(
@@ -106,10 +102,10 @@ def _mistake(a: ReadTable, b: ReadTable) -> str | None:
 
 def _decades(table: ReadTable) -> float:
     """Returns the deviation of a table's ranges, as powers of ten."""
-    logs = [math.log10(one) for one in table.table().amax.values()]
+    logs = list(map(math.log10, table.table().amax.values()))
     return statistics.pstdev(logs) if logs else math.inf
 
 
 def _sure(table: ReadTable, other: ReadTable) -> Mistake | None:
-    found = mistake(table.values, [other.table().amax], scales=table.form.scales)
-    return found if found is not None and found.sure else None
+    likely = mistake(table.values, [other.table().amax], scales=table.form.scales)
+    return likely if likely is not None and likely.sure else None

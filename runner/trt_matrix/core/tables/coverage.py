@@ -4,7 +4,7 @@ TensorRT leaves layers without scales in float, and says nothing but a warning. 
 part gives neither the error nor the simulation of that table, so what it says of versions is nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -18,10 +18,7 @@ from trt_matrix.core.records import Coverage
 def enough(mapped: int, wanted: int, least: float) -> bool:
     """Returns whether so many of the wanted tensors have a scale that a table can be judged.
 
-    Args:
-        mapped: Tensors with a scale.
-        wanted: Tensors that need one.
-        least: `calibration.coverage`, 0 to 1.
+    `least` is `calibration.coverage`, 0 to 1.
     """
     # A quotient rounds as `least` was: 27 of 30 are 0.9.
     return wanted == 0 or mapped / wanted >= least
@@ -46,43 +43,17 @@ def coverage(
 ) -> dict[str, Coverage]:
     """Returns head → how many of the tensors that it depends on got a scale.
 
-    Args:
-        model: The float network that the engine read.
-        arrived: Of its build.
-        heads: (head, output tensor).
-
     Raises:
         graph.GraphError: a head is no tensor of the network; or see `canonical`.
     """
     model = canonical(model)
-    lacking = frozenset(arrived.unmapped) | frozenset(arrived.unknown) | frozenset(arrived.missing)
-    zero = frozenset(arrived.zero)
-    needed = tensors(model)
-    of = _cones(model, heads)
-    return {
-        head: _counted([name for name in needed if name in of[head]], lacking, zero)
-        for head, _ in heads
-    }
-
-
-def _counted(needed: Sequence[str], lacking: Collection[str], zero: Collection[str]) -> Coverage:
-    without = tuple(name for name in needed if name in lacking and name not in zero)
-    nothing = tuple(name for name in needed if name in zero)
-    return Coverage(
-        mapped=len(needed) - len(without) - len(nothing), unmapped=without, zero=nothing
-    )
-
-
-def _cones(
-    model: onnx.ModelProto, heads: Sequence[tuple[str, str]]
-) -> Mapping[str, frozenset[str]]:
-    """Returns head → every tensor that it depends on, itself among them."""
-    nodes = {node.name: node for node in model.graph.node}
-    return {
-        head: frozenset(
-            name
-            for node in graph.backward_cone(model, output)
-            for name in (*nodes[node].input, *nodes[node].output)
-        )
-        for head, output in heads
-    }
+    lacking = {*arrived.unmapped, *arrived.unknown, *arrived.missing}.difference(arrived.zero)
+    every, coverages = tensors(model), {}
+    for head, output in heads:
+        cone = graph.tensors_of(model, graph.backward_cone(model, output))
+        needed = [name for name in every if name in cone]
+        unmapped = tuple(name for name in needed if name in lacking)
+        zero = tuple(name for name in needed if name in arrived.zero)
+        mapped = len(needed) - len(unmapped) - len(zero)
+        coverages[head] = Coverage(mapped=mapped, unmapped=unmapped, zero=zero)
+    return coverages

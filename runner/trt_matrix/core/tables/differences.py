@@ -7,7 +7,7 @@ are ordered by |log₂ ratio|.
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ MINMAX = "minmax"
 
 Ranges = Mapping[str, float]
 """Tensor → amax."""
+
+TableFacts = Mapping[str, Mapping[str, Any]]
+"""Table's digest → how it was made, as the manifest says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,20 +98,15 @@ def table_report(
 ) -> TableReport:
     """Compares the tables of a run.
 
-    Args:
-        manifest: Names the tables and says how each was made.
-        records: Say which cell ran with which table.
-        ranges: Table's digest → its ranges; tables that cannot be read are left out.
-        heads_of: Tensor → the heads that depend on it; empty where the network is not known.
-        decided: What the ranges decide; empty where the network is not known.
+    Tables that cannot be read have no `ranges`; `heads_of` and `decided` are empty where the network is not
+    known.
     """
     cells: dict[str, list[str]] = {}
     own: dict[str, list[str]] = {}
     shared: list[str] = []
     for record in records:
-        for table in dict.fromkeys(
-            measurement.table for measurement in good(record) if measurement.table
-        ):
+        tables = (measurement.table for measurement in good(record))
+        for table in filter(None, dict.fromkeys(tables)):
             cells.setdefault(table, []).append(record.cell)
             if record.pass_.source is TableSource.OWN:
                 if record.environment not in own.setdefault(table, []):
@@ -147,15 +145,15 @@ def table_report(
 def title(use: TableUse) -> str:
     """Returns `entropy, shared and own of ort-1.18.1`: by whom, and whose."""
     makers = [f"own of {_names(use.own_of)}"] if use.own_of else []
-    told = " and ".join((["shared"] if use.shared else []) + makers)
-    return f"{use.algorithm}, {told}" if told else use.algorithm
+    whose = " and ".join((["shared"] if use.shared else []) + makers)
+    return f"{use.algorithm}, {whose}" if whose else use.algorithm
 
 
 def called(use: TableUse) -> str:
     """Returns `the shared entropy table`, as a sentence names it."""
     whose = "shared " if use.shared else "own "
-    made = f" of {_names(use.own_of)}" if use.own_of and not use.shared else ""
-    return f"the {whose if use.cells else ''}{use.algorithm} table{made}"
+    whose_own = f" of {_names(use.own_of)}" if use.own_of and not use.shared else ""
+    return f"the {whose if use.cells else ''}{use.algorithm} table{whose_own}"
 
 
 def _names(names: Sequence[str]) -> str:
@@ -175,7 +173,7 @@ def _against(
 
 def _use(
     digest: str,
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: TableFacts,
     ranges: Mapping[str, Ranges],
     against: str | None,
     *,
@@ -189,6 +187,7 @@ def _use(
     ratios = _ratios(here, ranges[against]) if against not in (None, digest) else {}
     differing = {tensor: ratio for tensor, ratio in ratios.items() if abs(ratio - 1) > SAME}
     furthest = max(differing, key=lambda tensor: _distance(differing[tensor]), default=None)
+    kept = _ratios(here, _seen(digest, facts, ranges))
     stated = facts[digest]
     return TableUse(
         digest=digest,
@@ -204,7 +203,7 @@ def _use(
         median_ratio=statistics.median(ratios.values()) if ratios else None,
         furthest=furthest,
         furthest_ratio=None if furthest is None else differing[furthest],
-        kept=_kept(digest, facts, ranges),
+        kept=statistics.median(kept.values()) if kept else None,
         clipped=clipped,
         rule=rule,
     )
@@ -217,15 +216,17 @@ def _clipped(
     decided: Decided,
 ) -> Mapping[str, tuple[Clipped, ...]]:
     """Returns digest → what a table clips."""
-    found = {}
+    by_table = {}
     for table, cells_of in decided.items():
         if table not in ranges:
             continue
-        seen = _seen(table, manifest.tables, ranges) or _of_calibration(manifest, ranges, MINMAX)
+        seen = _seen(table, manifest.tables, ranges) or _made_of(
+            _calibration_images(manifest), MINMAX, manifest.tables, ranges
+        )
         if seen:
             shares = manifest.tables[table].get("clipped") or {}
-            found[table] = clipped_tensors(ranges[table], seen, shares, heads_of, cells_of)
-    return found
+            by_table[table] = clipped_tensors(ranges[table], seen, shares, heads_of, cells_of)
+    return by_table
 
 
 def _rules(
@@ -242,16 +243,16 @@ def _rules(
         for measurement in good(record):
             table, calibrator = measurement.table, _calibrator(measurement, manifest)
             # What a program of the user's own calibrated on, nobody knows.
-            recorded = (
-                measurement.start is None or measurement.start.identity.get("kind") == "dumps"
-            )
+            start = measurement.start
+            recorded = start is None or start.identity.get("kind") == "dumps"
             if recorded or not table or table not in ranges or calibrator not in RULES:
                 continue
-            rule = _of_calibration(manifest, ranges, RULES[calibrator], counted=True)
-            comparison = (
-                compared_with_rule(calibrator, ranges[table], rule, heads_of) if rule else None
-            )
-            if comparison:
+            # Before what is clipped was counted, `entropy` was none of TensorRT's.
+            known = {name: facts for name, facts in manifest.tables.items() if "clipped" in facts}
+            rule = _made_of(_calibration_images(manifest), RULES[calibrator], known, ranges)
+            if rule and (
+                comparison := compared_with_rule(calibrator, ranges[table], rule, heads_of)
+            ):
                 comparisons[table] = comparison
     return comparisons
 
@@ -263,58 +264,30 @@ def _calibrator(measurement: Measurement, manifest: Manifest) -> str:
     return str(manifest.tables.get(measurement.table, {}).get("algorithm", ""))
 
 
-def _of_calibration(
-    manifest: Manifest, ranges: Mapping[str, Ranges], algorithm: str, *, counted: bool = False
-) -> Ranges | None:
-    """Returns the ranges that an algorithm of the reference gave for the calibration images.
-
-    Args:
-        manifest: Of the run.
-        ranges: Of its tables.
-        algorithm: Of the job's own.
-        counted: Whether it must be of a program that counted what is clipped: before, `entropy` was none of
-            TensorRT's.
-    """
+def _calibration_images(manifest: Manifest) -> str | None:
+    """Returns the digest of the array of the calibration images."""
     images = manifest.facts.get("images", {}).get("calibration", {}).get("array_sha256")
-    return next(
-        (
-            ranges[digest]
-            for digest, stated in manifest.tables.items()
-            if digest in ranges
-            and images is not None
-            and stated.get("images_sha256") == images
-            and stated.get("algorithm") == algorithm
-            and (not counted or "clipped" in stated)
-        ),
-        None,
+    return None if images is None else str(images)
+
+
+def _seen(digest: str, facts: TableFacts, ranges: Mapping[str, Ranges]) -> Ranges:
+    """Returns the largest magnitudes in the images that a table was made of; nothing where they are unknown."""
+    return _made_of(facts[digest].get("images_sha256"), MINMAX, facts, ranges)
+
+
+def _made_of(
+    images: str | None, algorithm: str, facts: TableFacts, ranges: Mapping[str, Ranges]
+) -> Ranges:
+    """Returns the ranges that an algorithm gave for images; nothing where no table has them."""
+    candidates = (
+        ranges[digest]
+        for digest, stated in facts.items()
+        if digest in ranges
+        and images is not None
+        and stated.get("images_sha256") == images
+        and stated.get("algorithm") == algorithm
     )
-
-
-def _kept(
-    digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
-) -> float | None:
-    """Returns the median share of the largest magnitude that a table keeps from being clipped."""
-    seen = _seen(digest, facts, ranges)
-    ratios = _ratios(ranges[digest], seen) if seen else {}
-    return statistics.median(ratios.values()) if ratios else None
-
-
-def _seen(
-    digest: str, facts: Mapping[str, Mapping[str, Any]], ranges: Mapping[str, Ranges]
-) -> Ranges | None:
-    """Returns the largest magnitudes in the images that a table was made of, where they are known."""
-    images = facts[digest].get("images_sha256")
-    return next(
-        (
-            ranges[other]
-            for other, stated in facts.items()
-            if other in ranges
-            and stated.get("algorithm") == MINMAX
-            and images is not None
-            and stated.get("images_sha256") == images
-        ),
-        None,
-    )
+    return next(candidates, {})
 
 
 def _ratios(here: Ranges, there: Ranges) -> dict[str, float]:
@@ -329,7 +302,7 @@ def _furthest(
     tables: Mapping[str, Ranges], heads_of: Mapping[str, tuple[str, ...]]
 ) -> tuple[TensorRanges, ...]:
     all_ranges: list[TensorRanges] = []
-    for tensor in _union(tables.values()):
+    for tensor in dict.fromkeys(tensor for ranges in tables.values() for tensor in ranges):
         amax = {digest: ranges[tensor] for digest, ranges in tables.items() if tensor in ranges}
         spread = max(amax.values()) / min(amax.values())
         if spread > 1 + SAME:
@@ -337,7 +310,3 @@ def _furthest(
             all_ranges.append(TensorRanges(tensor=tensor, heads=heads, amax=amax, spread=spread))
     all_ranges.sort(key=lambda ranges: (-ranges.spread, ranges.tensor))
     return tuple(all_ranges[:MOST_TENSORS])
-
-
-def _union(tables: Iterable[Ranges]) -> Iterable[str]:
-    return dict.fromkeys(tensor for ranges in tables for tensor in ranges)

@@ -9,6 +9,8 @@ from trt_matrix.core.tables.trt_cache import Header
 
 
 class TableForm(StrEnum):
+    """In which form a table came."""
+
     CACHE = "TensorRT's calibration cache"
     DECIMAL = "a cache with decimal scales"
     TEXT = "ONNX Runtime's table as text"

@@ -11,7 +11,7 @@ right where it fits any of the reference's tables: of calibration or evaluation 
 import math
 import statistics
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -148,27 +148,22 @@ def far_above(values: Ranges, seen: Sequence[Ranges]) -> tuple[FarAbove, ...]:
 
     What lies below is clipped, which may be right: nothing is said of it.
 
-    Args:
-        values: Tensor → largest magnitude, of those whose range is used.
-        seen: As of `mistake`, the largest magnitudes among them.
+    `values` are of tensors whose range is used, `seen` is as of `mistake`, the largest magnitudes among it.
     """
-    largest = {
-        name: max(amax)
-        for name in values
-        if (amax := [one[name] for one in seen if why_unusable(one.get(name, 0.0)) is None])
-    }
-    aboves = [
-        FarAbove(tensor=name, amax=values[name], seen=most)
-        for name, most in largest.items()
-        if why_unusable(values[name]) is None
+    ranges = [
+        FarAbove(tensor=name, amax=amax, seen=max(largest))
+        for name, amax in values.items()
+        if why_unusable(amax) is None
+        and (
+            largest := [known[name] for known in seen if why_unusable(known.get(name, 0.0)) is None]
+        )
     ]
-    if not aboves:
+    if not ranges:
         return ()
     # A factor in all of them is another preprocessing's or other images', and no single range's.
-    least = FAR * max(1.0, statistics.median(above.ratio for above in aboves))
-    return tuple(
-        sorted((above for above in aboves if above.ratio > least), key=lambda above: -above.ratio)
-    )
+    least = FAR * max(1.0, statistics.median(each.ratio for each in ranges))
+    far = [each for each in ranges if each.ratio > least]
+    return tuple(sorted(far, key=lambda each: -each.ratio))
 
 
 def plausible(values: Ranges, seen: Sequence[Ranges]) -> bool:
@@ -190,13 +185,13 @@ def mistake(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> Mistake 
     if any(fit.plausible for fit in fits):
         return _small_factor(fits, scales=scales)
     if fits and all(fit.unrelated for fit in fits):
-        found = [_other_network(_closest(fits), scales=scales)]
+        explanations = [_other_network(_closest(fits), scales=scales)]
     else:
-        found = [_factor(_closest(fits), scales=scales)] if fits else []
-    found += _bytes(values, seen) if scales else []
-    found += _inverse(values, seen, scales=scales)
+        explanations = [_factor(_closest(fits), scales=scales)] if fits else []
+    explanations += _bytes(values, seen) if scales else []
+    explanations += _inverse(values, seen, scales=scales)
     # Each explains the table; the one that leaves least is right.
-    return min(found, key=lambda one: one[0].spread)[1] if found else None
+    return min(explanations, key=lambda explained: explained[0].spread)[1] if explanations else None
 
 
 def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
@@ -214,21 +209,21 @@ def _bytes(values: Ranges, seen: Sequence[Ranges]) -> list[_Explained]:
 
 
 def _swapped(values: Ranges) -> dict[str, float]:
-    found = {}
+    swapped = {}
     for name, value in values.items():
         try:
             bits = to_bits(value / LEVELS)
         except OverflowError:
             continue
-        found[name] = LEVELS * from_bits(struct.unpack("<I", struct.pack(">I", bits))[0])
-    return found
+        swapped[name] = LEVELS * from_bits(struct.unpack("<I", struct.pack(">I", bits))[0])
+    return swapped
 
 
 def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_Explained]:
     """Ranges that are small where the reference's are large."""
     usable = {name: value for name, value in values.items() if why_unusable(value) is None}
     right = "scale" if scales else "largest magnitude"
-    found = []
+    explanations = []
     for unit, what in (
         (LEVELS**2 if scales else LEVELS, f"1 / scale ({LEVELS} / amax)"),
         (LEVELS if scales else 1, "1 / amax"),
@@ -242,9 +237,9 @@ def _inverse(values: Ranges, seen: Sequence[Ranges], *, scales: bool) -> list[_E
                 f"{right} belongs (turned over, {best.tensors} tensors are {_times(best.median)} what "
                 f"{REFERENCE} ask for); write {'amax / 127' if scales else 'amax'}"
             )
-            found.append((best, _told(text, best, MistakeKind.INVERSE)))
+            explanations.append((best, _told(text, best, MistakeKind.INVERSE)))
     # They differ by 127 alone: the nearer to what is asked for is meant.
-    return sorted(found, key=lambda one: abs(math.log(one[0].median)))[:1]
+    return sorted(explanations, key=lambda explained: abs(math.log(explained[0].median)))[:1]
 
 
 def _other_network(best: _Fit, *, scales: bool) -> _Explained:
@@ -260,9 +255,9 @@ def _other_network(best: _Fit, *, scales: bool) -> _Explained:
 def _factor(best: _Fit, *, scales: bool) -> _Explained:
     """One factor in all tensors; sure where it is a known one, or hardly varies."""
     cause = _cause(best.median, scales=scales)
-    told = _told(f"{_ratio(best, scales=scales)}: {cause or OTHER_FACTOR}", best)
-    sure = told.sure and (cause is not None or best.spread <= NARROW)
-    return best, replace(told, sure=sure)
+    explained = _told(f"{_ratio(best, scales=scales)}: {cause or OTHER_FACTOR}", best)
+    sure = explained.sure and (cause is not None or best.spread <= NARROW)
+    return best, replace(explained, sure=sure)
 
 
 def _ratio(fit: _Fit, *, scales: bool) -> str:
@@ -307,12 +302,8 @@ def _small_factor(fits: Sequence[_Fit], *, scales: bool) -> Mistake | None:
         and best.spread <= NARROW
         and abs(math.log(best.median)) >= NOTABLE
     ):
-        text = (
-            f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it fits other ranges of "
-            "the reference, and is used"
-            if not best.plausible
-            else f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it is used"
-        )
+        text = f"{_ratio(best, scales=scales)}: other images, or another preprocessing; it "
+        text += "is used" if best.plausible else "fits other ranges of the reference, and is used"
         return Mistake(text, sure=False, kind=MistakeKind.FACTOR)
     return None
 
@@ -354,21 +345,21 @@ def _fit(pairs: Sequence[tuple[float, float]]) -> _Fit:
     # Every tensor against others, here and there in the table: without chance, the same each time.
     shifts = sorted({1 + (len(pairs) - 1) * step // SHIFTS for step in range(SHIFTS)})
     apart = [
-        one - pairs[(index + shift) % len(pairs)][1]
+        log - pairs[(index + shift) % len(pairs)][1]
         for shift in shifts
-        for index, (one, _) in enumerate(pairs)
+        for index, (log, _) in enumerate(pairs)
     ]
     return _Fit(
         tensors=len(pairs),
         median=math.exp(middle),
-        spread=_spread(logs),
-        shuffled=_spread(apart),
+        spread=spread(logs),
+        shuffled=spread(apart),
         rank=_rank_correlation(pairs),
     )
 
 
-def _spread(logs: Iterable[float]) -> float:
-    values = list(logs)
+def spread(values: Sequence[float]) -> float:
+    """Returns the deviation of values about their median, robust: a normal distribution's standard deviation."""
     middle = statistics.median(values)
     return MAD_TO_DEVIATION * statistics.median(abs(value - middle) for value in values)
 

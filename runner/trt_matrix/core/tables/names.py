@@ -6,6 +6,7 @@ among those of nodes (`node_names`); what is left needs a map of the user's own.
 """
 
 import difflib
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,24 +108,24 @@ def naming(
         others: Other names of our tensors, the surest first: `node_names.other_names`.
     """
     known, there = frozenset(ours), frozenset(theirs)
-    mapped = {one: other for one, other in given.items() if one in there and other in known}
+    mapped = {name: tensor for name, tensor in given.items() if name in there and tensor in known}
     taken = frozenset(mapped.values())
-    exact = {one for one in theirs if one in known and one not in mapped and one not in taken}
-    missing = [one for one in ours if one not in taken and one not in exact]
-    unknown = [one for one in theirs if one not in known and one not in mapped]
+    exact = {name for name in theirs if name in known and name not in mapped and name not in taken}
+    missing = [tensor for tensor in ours if tensor not in taken and tensor not in exact]
+    unknown = [name for name in theirs if name not in known and name not in mapped]
     affixes = _affixes(unknown, missing, len(ours), least)
     by_nodes = False
-    found = _renamed(affixes, unknown, frozenset(missing)) if affixes else {}
+    renamed = _renamed(affixes, unknown, frozenset(missing)) if affixes else {}
     if not affixes and others and unknown and missing:
-        affixes, found = _by_nodes(unknown, missing, others, len(ours), least)
-        by_nodes = bool(found)
-    if found:
-        mapped |= found
-        taken = frozenset(found.values())
-        missing = [one for one in missing if one not in taken]
-        unknown = [one for one in unknown if one not in found]
+        affixes, renamed = _by_nodes(unknown, missing, others, len(ours), least)
+        by_nodes = bool(renamed)
+    if renamed:
+        mapped |= renamed
+        taken = frozenset(renamed.values())
+        missing = [tensor for tensor in missing if tensor not in taken]
+        unknown = [name for name in unknown if name not in renamed]
     return Naming(
-        names={one: other for one, other in mapped.items() if one != other},
+        names={name: tensor for name, tensor in mapped.items() if name != tensor},
         affixes=affixes,
         by_nodes=by_nodes,
         unmapped=tuple(missing),
@@ -146,13 +147,13 @@ def _affixes(
     best = next(iter(ranked), None)
     if best is None:
         return None
-    found = tried[best]
+    mapped = tried[best]
     # All that is called otherwise, where what is called alike is not enough by itself.
-    if len(found) < LEAST_NAMES or not enough(wanted - len(missing) + len(found), wanted, least):
+    if len(mapped) < LEAST_NAMES or not enough(wanted - len(missing) + len(mapped), wanted, least):
         return None
     for other in ranked[1:]:
-        otherwise = sum(found.get(name) != ours for name, ours in tried[other].items())
-        if otherwise > RIVAL * len(found):
+        otherwise = sum(mapped.get(name) != ours for name, ours in tried[other].items())
+        if otherwise > RIVAL * len(mapped):
             return None
     return best
 
@@ -170,15 +171,15 @@ def _by_nodes(
     """
     there = wanted - len(missing)
     wants = frozenset(missing)
-    found: dict[str, str] = {}
+    mapped: dict[str, str] = {}
     for tier in others:
-        left = wants - frozenset(found.values())
-        pairs = [(one, _means(one, tier)) for one in unknown if one not in found]
-        often = Counter(other for _, other in pairs if other in left)
+        left = wants - frozenset(mapped.values())
+        pairs = [(name, _means(name, tier)) for name in unknown if name not in mapped]
+        often = Counter(tensor for _, tensor in pairs if tensor in left)
         # Two names of one tensor: whose range is right, nobody knows.
-        found |= {one: other for one, other in pairs if other is not None and often[other] == 1}
-    if found and enough(there + len(found), wanted, least):
-        return None, found
+        mapped |= {name: tensor for name, tensor in pairs if tensor and often[tensor] == 1}
+    if mapped and enough(there + len(mapped), wanted, least):
+        return None, mapped
     nodes = {name: tensor for tier in reversed(others) for name, tensor in tier.items()}
     surest = {tensor: name for name, tensor in nodes.items() if tensor in wants}
     names = list(surest.values())
@@ -188,17 +189,18 @@ def _by_nodes(
     renamed = _renamed(affixes, unknown, frozenset(names))
     if not enough(there + len(renamed), wanted, least):
         return None, {}
-    return affixes, {one: nodes[name] for one, name in renamed.items()}
+    return affixes, {theirs: nodes[name] for theirs, name in renamed.items()}
 
 
 def _means(name: str, nodes: Mapping[str, str]) -> str | None:
     """Returns our tensor that a name of theirs means, after its node or the last one of a fused layer."""
-    parts = name.split(FUSED)
-    tensors = [
-        next((nodes[core] for core in _without_output(part.strip()) if core in nodes), None)
-        for part in parts
-    ]
-    return None if None in tensors else tensors[-1]
+    tensor = None
+    for part in name.split(FUSED):
+        cores = _without_output(part.strip())
+        tensor = next((nodes[core] for core in cores if core in nodes), None)
+        if tensor is None:
+            return None
+    return tensor
 
 
 def _without_output(name: str) -> Iterator[str]:
@@ -209,8 +211,8 @@ def _without_output(name: str) -> Iterator[str]:
 
 
 def _renamed(affixes: Affixes, unknown: Sequence[str], wants: Collection[str]) -> dict[str, str]:
-    pairs = ((one, affixes.ours_of(one)) for one in unknown)
-    return {one: other for one, other in pairs if other is not None and other in wants}
+    pairs = ((name, affixes.ours_of(name)) for name in unknown)
+    return {name: tensor for name, tensor in pairs if tensor is not None and tensor in wants}
 
 
 def _candidates(unknown: Sequence[str], missing: Sequence[str]) -> Sequence[Affixes]:
@@ -248,10 +250,9 @@ def _sampled(names: Sequence[str]) -> Sequence[str]:
 
 def _parts(name: str) -> Iterator[tuple[str, str, str]]:
     """Yields (prefix, core, suffix) of a name, all but the whole."""
-    for start in range(len(name)):
-        for end in range(start + 1, len(name) + 1):
-            if end - start < len(name):
-                yield name[:start], name[start:end], name[end:]
+    for start, end in itertools.combinations(range(len(name) + 1), 2):
+        if end - start < len(name):
+            yield name[:start], name[start:end], name[end:]
 
 
 def _cuts_a_number(prefix: str, core: str, suffix: str) -> bool:
@@ -263,24 +264,24 @@ def _cuts_a_number(prefix: str, core: str, suffix: str) -> bool:
 
 def _nearest(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:
     # Numbers are as like as they are unlike.
-    words = [one for one in unknown if len(one) <= LONGEST and not one.isdigit()][:2000]
-    found: dict[str, str] = {}
-    for name in [one for one in missing if not one.isdigit()][:TRIED]:
+    words = [name for name in unknown if len(name) <= LONGEST and not name.isdigit()][:2000]
+    nearest: dict[str, str] = {}
+    for name in [tensor for tensor in missing if not tensor.isdigit()][:TRIED]:
         like = difflib.get_close_matches(name[:LONGEST], words, 1, LIKE)
-        if like and len(found) < NEAREST:
-            found[name] = like[0]
-    return found
+        if like and len(nearest) < NEAREST:
+            nearest[name] = like[0]
+    return nearest
 
 
 def _problems(
     given: Mapping[str, str], there: Collection[str], ours: Sequence[str]
 ) -> Iterator[str]:
     known = frozenset(ours)
-    for one, other in given.items():
-        if one not in there:
-            yield f"`names` has {one!r}, which the table does not{_like(one, sorted(there))}"
-        elif other not in known:
-            yield f"`names` maps {one!r} to {other!r}, which is no tensor that needs a range{_like(other, ours)}"
+    for name, tensor in given.items():
+        if name not in there:
+            yield f"`names` has {name!r}, which the table does not{_like(name, sorted(there))}"
+        elif tensor not in known:
+            yield f"`names` maps {name!r} to {tensor!r}, which is no tensor that needs a range{_like(tensor, ours)}"
 
 
 def _like(name: str, others: Sequence[str]) -> str:

@@ -26,10 +26,7 @@ def other_names(
     Those of the network's nodes as they stand; then of its canonical form, where a convolution gives out what the
     batch normalisation behind it did; then of its variants, by nodes of the same name and operator.
 
-    Args:
-        model: The network as it came.
-        variants: The same function in other forms.
-        ours: Tensors that need a range.
+    Variants are the same function in other forms; `ours` are the tensors that need a range.
 
     Raises:
         graph.GraphError: see `canonical`.
@@ -45,7 +42,7 @@ def other_names(
 def _single(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto, str]]:
     """Yields (name, node, tensor) of nodes that have a name and one output."""
     for node in model.graph.node:
-        outputs = [one for one in node.output if one]
+        outputs = [name for name in node.output if name]
         if node.name and outputs and (len(outputs) == 1 or node.op_type in COPIES):
             yield node.name, node, outputs[0]
 
@@ -53,8 +50,8 @@ def _single(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto, str]]
 def _nodes(model: onnx.ModelProto, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
     same = _copies(model, wanted)
     for name, _, tensor in _single(model):
-        if (found := same.get(tensor, tensor)) in wanted:
-            yield name, found
+        if (same_tensor := same.get(tensor, tensor)) in wanted:
+            yield name, same_tensor
     yield from same.items()
 
 
@@ -88,8 +85,8 @@ def _variant(
 
 def _unambiguous(pairs: Iterator[tuple[str, str]], wanted: Collection[str]) -> Names:
     """Returns the names that mean one tensor; numbers mean nothing, and what is ours means itself."""
-    found: dict[str, set[str]] = {}
+    meanings: dict[str, set[str]] = {}
     for name, tensor in pairs:
         if not name.isdigit() and name not in wanted:
-            found.setdefault(name, set()).add(tensor)
-    return {name: tensors.pop() for name, tensors in found.items() if len(tensors) == 1}
+            meanings.setdefault(name, set()).add(tensor)
+    return {name: tensors.pop() for name, tensors in meanings.items() if len(tensors) == 1}

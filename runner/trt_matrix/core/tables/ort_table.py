@@ -31,7 +31,7 @@ def from_text(text: str) -> dict[str, float]:
     Raises:
         TableError: a line is none, or one tensor has two values; names the line.
     """
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for number, ended in enumerate(text.split("\n"), start=1):
         line = ended.strip()
         if not line:
@@ -41,15 +41,12 @@ def from_text(text: str) -> dict[str, float]:
         if parsed is None or not name.strip():
             message = f"line {number} is {line[:120]!r}, expected 'tensor value'"
             raise TableError(message)
-        _take(found, name.strip(), parsed, f"line {number}")
-    return found
+        _take(values, name.strip(), parsed, f"line {number}")
+    return values
 
 
 def from_json(content: Any) -> dict[str, float]:
-    """Returns tensor → largest magnitude.
-
-    Args:
-        content: What the JSON holds: tensor → range, perhaps inside {"CLS": "TensorsData", "data": …}.
+    """Returns tensor → largest magnitude, of what JSON holds: tensor → range, perhaps in {"CLS": "TensorsData", "data": …}.
 
     Raises:
         TableError: it is none, or one tensor's range is of no known form; names the tensor.
@@ -68,7 +65,7 @@ def from_flatbuffers(content: bytes) -> dict[str, float]:
     Raises:
         TableError: it is no such table, or was cut.
     """
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     try:
         table = _table_at(content, struct.unpack_from("<I", content)[0])
         entries = table.Offset(_FIRST_FIELD)
@@ -84,14 +81,14 @@ def from_flatbuffers(content: bytes) -> dict[str, float]:
             if not name or value is None:
                 message = f"its entry {index} is {name[:60]!r}, {text[:60]!r}"
                 raise TableError(message)
-            _take(found, name, value, f"entry {index}")
+            _take(values, name, value, f"entry {index}")
     except TableError:
         raise
     # What reading beyond an end, or bytes that are no text, raise there.
     except (struct.error, IndexError, TypeError, ValueError, OverflowError) as error:
         message = f"its flatbuffers cannot be read ({type(error).__name__}): was it cut?"
         raise TableError(message) from error
-    return found
+    return values
 
 
 def number_of(text: str) -> float | None:
@@ -121,7 +118,7 @@ def _magnitude(name: str, value: Any) -> float:
             return LEVELS * float(value["scale"])
         ends = [_number(value.get(key)) for key in _WRAPPED]
     elif isinstance(value, list) and len(value) == 2:
-        ends = [_number(one) for one in value]
+        ends = list(map(_number, value))
     else:
         number = _number(value)
         ends = [number]

@@ -20,20 +20,18 @@ T = TypeVar("T")
 
 
 def max_pools(model: onnx.ModelProto, tensors: Collection[str]) -> dict[str, str]:
-    """Returns output of a MaxPool → the tensor whose range it has.
+    """Returns output of a MaxPool → the tensor whose range it has, of those that are calibrated.
 
-    Args:
-        model: In canonical form; its nodes in topological order, as ONNX has them.
-        tensors: Those that are calibrated; of others nothing is said.
+    The model is in canonical form, its nodes in topological order.
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type != "MaxPool" or node.domain not in graph.STANDARD_DOMAINS:
             continue
         source, output = node.input[0], node.output[0]  # a second output holds indices
         if source in tensors and output in tensors:
-            found[output] = found.get(source, source)
-    return found
+            sources[output] = sources.get(source, source)
+    return sources
 
 
 def take_inputs(values: Mapping[str, T], pools: Mapping[str, str]) -> dict[str, T]:
@@ -41,6 +39,5 @@ def take_inputs(values: Mapping[str, T], pools: Mapping[str, str]) -> dict[str, 
 
     An output keeps its own where the input has none.
     """
-    return dict(values) | {
-        output: values[source] for output, source in pools.items() if source in values
-    }
+    pooled = {output: values[source] for output, source in pools.items() if source in values}
+    return {**values, **pooled}

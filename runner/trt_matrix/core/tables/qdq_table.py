@@ -42,9 +42,8 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
 
     What a table cannot hold stands in `unusable` with the reason. Every value is 127 · scale exactly.
 
-    Args:
-        model: Of any form: pairs of QuantizeLinear and DequantizeLinear, or operators on integers. It is not
-            changed; its weights are not looked at.
+    The network is of any form: pairs of QuantizeLinear and DequantizeLinear, or operators on integers. Its
+    weights are not looked at.
 
     Raises:
         TableError: it is a float network, quantises no activation, or has no scale that a table can hold.
@@ -54,7 +53,7 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
     except graph.GraphError as error:
         raise TableError(str(error)) from error
     names = _Names(model)
-    found: dict[str, list[Scale]] = {}
+    scales_of: dict[str, list[Scale]] = {}
     for node in model.graph.node:
         if form_of(node) is None:
             continue
@@ -65,12 +64,11 @@ def from_qdq(model: onnx.ModelProto) -> ReadTable:
         else:
             continue
         if len(node.input) > at and node.input[at]:
-            found.setdefault(tensor, []).append(
-                scale_of(node, at, at + 1, names.tensors, names.value)
-            )
+            scale = scale_of(node, at, at + 1, names.tensors, names.value)
+            scales_of.setdefault(tensor, []).append(scale)
     values: dict[str, float] = {}
     unusable: dict[str, str] = {}
-    for tensor, scales in found.items():
+    for tensor, scales in scales_of.items():
         reason = _why_not(scales)
         if reason is None:
             values[tensor] = LEVELS * _one(scales[0])
@@ -93,19 +91,17 @@ class _Names:
         self.constants = constants_of(model)
         self.tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         for node in model.graph.node:
-            if (tensor_proto := constant_of(node)) is not None:
-                self.tensors[tensor_proto.name] = tensor_proto
+            if (constant := constant_of(node)) is not None:
+                self.tensors[constant.name] = constant
         self._makers = graph.producers(model)
-        fixed = {value.name for value in (*model.graph.input, *model.graph.output)} | set(
-            self.tensors
-        )
-        self._fixed = fixed
+        fixed = {value.name for value in (*model.graph.input, *model.graph.output)}
+        self._fixed = fixed.union(self.tensors)
         self._outputs: Mapping[str, str] = {}
         # An output that a DequantizeLinear gives is what the float network called it.
         self._outputs = {
             source: value.name
             for value in model.graph.output
-            if (source := self.float_name(value.name)) != value.name and source not in fixed
+            if (source := self.float_name(value.name)) != value.name and source not in self._fixed
         }
 
     def value(self, name: str) -> Array | None:
@@ -138,11 +134,8 @@ class _Names:
                 tensor = maker.input[0]
                 continue
             plain = tensor.removesuffix(INTEGERS)
-            return (
-                plain
-                if plain and (plain == tensor or not self._is_other(plain, tensor))
-                else tensor
-            )
+            mine = plain and (plain == tensor or not self._is_other(plain, tensor))
+            return plain if mine else tensor
         return tensor
 
     def _is_other(self, plain: str, integers: str) -> bool:
@@ -171,20 +164,16 @@ def _why_not(scales: list[Scale]) -> str | None:
             return f"it is {scale.kind}, and a table's grid is that of 8-bit integers"
         zero = {0} if scale.zero is None else {int(value) for value in scale.zero.ravel()}
         if zero != {ZERO_POINTS[scale.kind]}:
-            return _asymmetric(scale, zero)
-    told = {_one(scale) for scale in scales}
-    if len(told) > 1:
-        named = " and ".join(f"{scale:.6g}" for scale in sorted(told)[:2])
-        return f"it is quantised with {len(told)} scales, such as {named}, and a table has one"
+            points = ", ".join(map(str, sorted(zero)[:3]))
+            return (
+                f"it is {scale.kind} with zero point {points}, and a table's grid is symmetric about zero "
+                f"(zero point {ZERO_POINTS[scale.kind]} of {scale.kind})"
+            )
+    steps = {_one(scale) for scale in scales}
+    if len(steps) > 1:
+        named = " and ".join(f"{scale:.6g}" for scale in sorted(steps)[:2])
+        return f"it is quantised with {len(steps)} scales, such as {named}, and a table has one"
     return None
-
-
-def _asymmetric(scale: Scale, zero: set[int]) -> str:
-    points = ", ".join(map(str, sorted(zero)[:3]))
-    return (
-        f"it is {scale.kind} with zero point {points}, and a table's grid is symmetric about zero "
-        f"(zero point {ZERO_POINTS[scale.kind]} of {scale.kind})"
-    )
 
 
 def _nothing(model: onnx.ModelProto, unusable: Mapping[str, str]) -> str:

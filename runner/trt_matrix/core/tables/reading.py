@@ -148,11 +148,11 @@ def _numbers(text: str) -> ReadTable:
     first, _, rest = text.lstrip().partition("\n")
     if not _is_number_line(first):
         text = f"\n{rest}"
-    found = ort_table.from_text(text)
-    if found and all(name.endswith(":") for name in found):
-        scales = {name.removesuffix(":").rstrip(): value for name, value in found.items()}
+    values = ort_table.from_text(text)
+    if values and all(name.endswith(":") for name in values):
+        scales = {name.removesuffix(":").rstrip(): value for name, value in values.items()}
         return _ranges(TableForm.DECIMAL, {name: LEVELS * value for name, value in scales.items()})
-    return _ranges(TableForm.TEXT, found)
+    return _ranges(TableForm.TEXT, values)
 
 
 def _is_number_line(line: str) -> bool:
@@ -165,10 +165,10 @@ def _ranges(form: TableForm, values: Mapping[str, float]) -> ReadTable:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found and found[name] != value:
+        if name in content and content[name] != value:
             message = f"tensor {name[:120]!r} has two values: delete the wrong one"
             raise TableError(message)
-        found[name] = value
-    return found
+        content[name] = value
+    return content

@@ -9,7 +9,7 @@ import json
 import numbers
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -160,11 +160,7 @@ def from_json(text: str) -> Table:
             message = f"unusable tensor {tensor!r}: reason is {reason!r}, expected text"
             raise TableError(message)
     table = Table(amax=amax, unusable=unusable, provenance=Provenance(**stated))
-    return Table(
-        amax={name: float(a) for name, a in table.amax.items()},
-        unusable=table.unusable,
-        provenance=table.provenance,
-    )
+    return replace(table, amax={name: float(a) for name, a in table.amax.items()})
 
 
 def _expect_keys(value: Any, where: str, keys: set[str]) -> None:

@@ -18,12 +18,7 @@ from dataclasses import dataclass
 
 from trt_matrix.core.tables.table import LEVELS, Provenance, Table, TableError, from_ranges
 
-ALGORITHMS = (
-    "EntropyCalibration",
-    "EntropyCalibration2",
-    "MinMaxCalibration",
-    "LegacyCalibration",
-)
+ALGORITHMS = ("EntropyCalibration", "EntropyCalibration2", "MinMaxCalibration", "LegacyCalibration")
 
 _HEADER = re.compile(r"TRT-(\d{1,9})-([A-Za-z]\w*)")
 _ALGORITHM = re.compile(r"TRT-[^-\s]+-([A-Za-z]\w*)")
@@ -49,6 +44,8 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cache:
+    """What a calibration cache says."""
+
     header: Header | None
     """None in files older than the header, and of other exporters."""
     scales: Mapping[str, float]
@@ -75,9 +72,7 @@ def decode_version(number: int) -> tuple[int, int, int]:
 def parse_header(line: str) -> Header | None:
     """Returns the header in `line`, None where it is none."""
     match = _HEADER.fullmatch(line.strip())
-    if match is None:
-        return None
-    return Header(version=decode_version(int(match[1])), algorithm=match[2])
+    return Header(version=decode_version(int(match[1])), algorithm=match[2]) if match else None
 
 
 def parse(text: str) -> Cache:
@@ -95,8 +90,8 @@ def parse(text: str) -> Cache:
         if not line.strip():
             continue
         first = header is None and words is None and not bits
-        if first and (found := parse_header(line)):
-            header = found
+        if first and (stated := parse_header(line)):
+            header = stated
             continue
         name, colon, value = line.rpartition(":")
         digits = _SCALE.fullmatch(value.strip()) if colon and _is_writable(name) else None
@@ -120,12 +115,12 @@ def parse(text: str) -> Cache:
     return Cache(header=header, scales=scales, words=words)
 
 
-def to_table(cache: Cache, *, environment: str | None = None, note: str | None = None) -> Table:
+def to_table(cache: Cache, *, environment: str | None = None) -> Table:
     """Returns the table of a cache: amax = 127 · scale; unusable scales are set apart, not dropped."""
     algorithm = cache.header.algorithm if cache.header else _algorithm(cache.words)
     return from_ranges(
         {name: scale * LEVELS for name, scale in cache.scales.items()},
-        Provenance(algorithm=algorithm, environment=environment, note=note),
+        Provenance(algorithm=algorithm, environment=environment),
     )
 
 
@@ -134,19 +129,6 @@ def _algorithm(words: str | None) -> str:
         return "unknown (cache without a header)"
     match_ = _ALGORITHM.fullmatch(words)
     return match_[1] if match_ else f"unknown ({words})"
-
-
-def from_table(table: Table, header: Header | None) -> str:
-    """Returns a cache with every usable tensor of `table`, in the table's order.
-
-    The header must be that of the TensorRT that will read it: then only names have to match.
-
-    Raises:
-        CacheError: a name cannot stand in a cache (empty, or with a line end).
-    """
-    return write(
-        Cache(header=header, scales={name: table.scale(name) for name in table.amax}),
-    )
 
 
 def write(cache: Cache) -> str:

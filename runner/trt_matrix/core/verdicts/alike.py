@@ -27,31 +27,25 @@ def alike(
 ) -> Iterable[Verdict]:
     """Yields the verdicts of cells whose versions say the same together.
 
-    Args:
-        hypotheses: All hypotheses of a matrix.
-        held: Ids of cells of which layers were held in floating point: they are no versions.
-        rules: When a difference counts.
+    Cells of which layers were held in floating point, `held` by their ids, are no versions.
     """
     for kind in KINDS_ALIKE:
         groups: dict[tuple[str, str], list[Hypothesis]] = {}
         for hypothesis in hypotheses:
             if hypothesis.kind is kind and hypothesis.cell not in held:
                 groups.setdefault((hypothesis.head, hypothesis.pass_), []).append(hypothesis)
-        tested = [some for some in groups.values() if len(some) >= LEAST_VERSIONS]
-        for some in tested:
-            if all(hypothesis.large for hypothesis in some) and _p(
-                some
-            ) <= LEVEL / rules.looks / len(tested):
-                yield from (_verdict(hypothesis, len(some)) for hypothesis in some)
+        tested = [same for same in groups.values() if len(same) >= LEAST_VERSIONS]
+        for same in tested:
+            large = all(hypothesis.large for hypothesis in same)
+            if large and _p(same) <= LEVEL / rules.looks / len(tested):
+                yield from (_verdict(hypothesis, len(same)) for hypothesis in same)
 
 
-def _p(some: Sequence[Hypothesis]) -> float:
-    least = some[0].least
-    views = (
-        _of_view([hypothesis.contrast.sqnr for hypothesis in some], least),
-        _of_view([hypothesis.contrast.image for hypothesis in some], least),
-    )
-    return min(1.0, 2 * min(views))
+def _p(versions: Sequence[Hypothesis]) -> float:
+    least = versions[0].least
+    sqnr = _of_view([hypothesis.contrast.sqnr for hypothesis in versions], least)
+    image = _of_view([hypothesis.contrast.image for hypothesis in versions], least)
+    return min(1.0, 2 * min(sqnr, image))
 
 
 def _of_view(views: Sequence[ContrastView], least: float) -> float:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from trt_matrix.core.rules import DB, Rules
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead, Noises
-from trt_matrix.core.verdicts.contrast import Contrast, contrast
+from trt_matrix.core.verdicts.contrast import contrast
 
 
 class BridgeOutcome(StrEnum):
@@ -73,19 +73,14 @@ def bridges(heads: Sequence[MeasuredHead], rules: Rules) -> tuple[Bridge, ...]:
 def _pairs(head: MeasuredHead) -> Iterator[tuple[CellError, CellError]]:
     implicit = [cell for cell in head.cells if _usable(cell) and cell.implicit]
     both = {(cell.environment, cell.device) for cell in head.cells if cell.implicit}
-    for error in implicit:
+    for cell in implicit:
         for other in head.cells:
-            if (
-                _usable(other)
-                and not other.implicit
-                and (other.table, other.device) == (error.table, error.device)
-                and error.placement in (None, other.placement)
-                and (
-                    other.environment == error.environment
-                    or (other.environment, other.device) not in both
-                )
-            ):
-                yield error, other
+            same = (other.table, other.device) == (cell.table, cell.device)
+            placed = cell.placement in (None, other.placement)
+            lacks = (other.environment, other.device) not in both
+            beside = other.environment == cell.environment or lacks
+            if _usable(other) and not other.implicit and same and placed and beside:
+                yield cell, other
 
 
 def _usable(cell: CellError) -> bool:
@@ -95,30 +90,19 @@ def _usable(cell: CellError) -> bool:
 def _bridge(
     head: MeasuredHead, implicit: CellError, explicit: CellError, noises: Noises, rules: Rules
 ) -> Bridge:
-    found = contrast(noises.side(head.head, explicit), noises.side(head.head, implicit))
-    half = found.sqnr.half() if found.known else math.inf
-    within = _within(found)
+    apart = contrast(noises.side(head.head, explicit), noises.side(head.head, implicit))
+    half, within = (apart.sqnr.half() if apart.known else math.inf), apart.within()
     return Bridge(
         head=head.head,
         implicit=implicit.cell,
         explicit=explicit.cell,
         passes=(implicit.pass_, explicit.pass_),
         environments=(implicit.environment, explicit.environment),
-        worse_db=found.sqnr.log / DB,
-        low_db=(found.sqnr.log - half) / DB,
-        high_db=(found.sqnr.log + half) / DB,
+        worse_db=apart.sqnr.log / DB,
+        low_db=(apart.sqnr.log - half) / DB,
+        high_db=(apart.sqnr.log + half) / DB,
         within_db=within / DB,
         same=within < rules.equivalence_db * DB,
-        same_bits=all(
-            cell.sample.images == implicit.sample.images
-            and bool((cell.sample.errors == implicit.sample.errors[:1]).all())
-            for cell in (implicit, explicit)
-        ),
+        same_bits=all(cell.sample.same_as(implicit.sample) for cell in (implicit, explicit)),
         builds=min(implicit.sample.repeats, explicit.sample.repeats),
     )
-
-
-def _within(found: Contrast) -> float:
-    if not found.known:
-        return math.inf
-    return max(abs(view.log) + view.half(0.05) for view in (found.sqnr, found.image))

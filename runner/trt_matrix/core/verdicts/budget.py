@@ -58,13 +58,13 @@ def budgets(head: MeasuredHead, noises: Noises) -> Mapping[str, Budget]:
         return {}
     draws = _Draws(head)
     parts = {cell.cell: noises.noise(head.head, cell).sqnr for cell, _ in cells}
-    found: dict[str, Budget] = {}
+    budgets_: dict[str, Budget] = {}
     for degrees in sorted({part[1] for part in parts.values()}):
         alike = [pair for pair in cells if parts[pair[0].cell][1] == degrees]
         for start in range(0, len(alike), CELLS_AT_ONCE):
-            some = alike[start : start + CELLS_AT_ONCE]
-            found |= draws.budgets(some, [parts[cell.cell] for cell, _ in some])
-    return found
+            chunk = alike[start : start + CELLS_AT_ONCE]
+            budgets_ |= draws.budgets(chunk, [parts[cell.cell] for cell, _ in chunk])
+    return budgets_
 
 
 def _key(cell: CellError) -> Key:
@@ -87,14 +87,14 @@ class _Draws:
         self.known = images > 1
         self.column = {key: index for index, key in enumerate(head.simulations)}
         self.simulated = self._nmse(list(head.simulations.values()))
-        self.limits = {
-            placement: self.simulated[:, [self.column[key] for key in keys]].min(axis=1)
-            for placement, keys in _by_placement(head.simulations).items()
-        }
-        self.limit = {
-            placement: min(head.simulations[key].nmse for key in keys)
-            for placement, keys in _by_placement(head.simulations).items()
-        }
+        self.limits: dict[str, Floats] = {}
+        self.limit: dict[str, float] = {}
+        for placement in {key[0] for key in head.simulations}:
+            keys = [key for key in head.simulations if key[0] == placement]
+            self.limits[placement] = self.simulated[:, [self.column[key] for key in keys]].min(
+                axis=1
+            )
+            self.limit[placement] = min(head.simulations[key].nmse for key in keys)
 
     def _nmse(self, samples: Sequence[Sample]) -> Floats:
         """Returns the NMSE of each sample in each draw, shape (draws, samples)."""
@@ -120,19 +120,13 @@ class _Draws:
         parts = {"limit": limit, "calibration": expected - limit}
         if degrees:
             parts |= {"observed": observed, "engine": observed - expected}
-        ends = (
-            {name: np.percentile(part, [2.5, 97.5], axis=0).T for name, part in parts.items()}
-            if self.known
-            else {}
-        )
-        return {
-            cell.cell: self._budget(
-                cell.sample,
-                key,
-                {name: (float(end[i, 0]), float(end[i, 1])) for name, end in ends.items()},
-            )
-            for i, (cell, key) in enumerate(cells)
-        }
+        known = parts if self.known else {}
+        ends = {name: np.percentile(part, [2.5, 97.5], axis=0).T for name, part in known.items()}
+        by_cell = {}
+        for i, (cell, key) in enumerate(cells):
+            intervals = {name: (float(end[i, 0]), float(end[i, 1])) for name, end in ends.items()}
+            by_cell[cell.cell] = self._budget(cell.sample, key, intervals)
+        return by_cell
 
     def _budget(
         self, sample: Sample, key: Key, intervals: Mapping[str, tuple[float, float]]
@@ -146,10 +140,3 @@ class _Draws:
             noise=float(np.std(sample.by_repeat, ddof=1)) if sample.repeats > 1 else None,
             intervals=intervals,
         )
-
-
-def _by_placement(simulations: Mapping[Key, Sample]) -> Mapping[str, list[Key]]:
-    found: dict[str, list[Key]] = {}
-    for key in simulations:
-        found.setdefault(key[0], []).append(key)
-    return found

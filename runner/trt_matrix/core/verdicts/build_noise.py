@@ -59,34 +59,22 @@ def build_noise(
         samples: Head → cell → its error; the cells of one pass on one device, in all versions.
         fixed: Whether builds of these cells cannot differ, so that equal bits say that there is no noise.
     """
-    sqnr = _one_view(
-        {h: {c: s.sqnr_logs for c, s in cells.items()} for h, cells in samples.items()}
-    )
-    image = _one_view(
-        {h: {c: s.image_logs for c, s in cells.items()} for h, cells in samples.items()}
-    )
-    noises = {}
-    for head, cells in samples.items():
-        for cell, sample in cells.items():
-            key = (head, cell)
-            equal = fixed and sample.same_bits
-            noises[key] = (
-                EXACT
-                if equal
-                else Noise(*(v[key][0] for v in (sqnr, image)), *(v[key][1] for v in (sqnr, image)))
-            )
-    return noises
+    by_key = {(head, c): sample for head, cells in samples.items() for c, sample in cells.items()}
+    sqnr = _one_view({key: sample.sqnr_logs for key, sample in by_key.items()})
+    image = _one_view({key: sample.image_logs for key, sample in by_key.items()})
+    return {
+        key: EXACT
+        if fixed and sample.same_bits
+        else Noise(sqnr[key][0], image[key][0], sqnr[key][1], image[key][1])
+        for key, sample in by_key.items()
+    }
 
 
 def _one_view(
-    logs: Mapping[str, Mapping[str, Floats]],
+    logs: Mapping[tuple[str, str], Floats],
 ) -> Mapping[tuple[str, str], tuple[Part, Part]]:
     """Returns (head, cell) → (its part, the pooled part)."""
-    own = {
-        (head, cell): (_variance(values), len(values) - 1)
-        for head, cells in logs.items()
-        for cell, values in cells.items()
-    }
+    own = {key: (_variance(values), len(values) - 1) for key, values in logs.items()}
     pools: dict[str, tuple[float, int]] = {}
     for (head, _), (variance, degrees) in own.items():
         squares, count = pools.get(head, (0.0, 0))
@@ -100,7 +88,7 @@ def _one_view(
     mean_ratio: dict[str, list[float]] = {}
     for (_, cell), ratio in ratios.items():
         mean_ratio.setdefault(cell, []).append(ratio)
-    found = {}
+    parts = {}
     for key, (variance, degrees) in own.items():
         head, cell = key
         squares, count = pools[head]
@@ -113,15 +101,12 @@ def _one_view(
             part = (max(variance, pooled, over_heads * max(rests[key], 0.0)), degrees)
         else:
             part = (max(variance, pooled), count if degrees >= 2 else degrees)
-        found[key] = (part, (pooled, count))
-    return found
+        parts[key] = (part, (pooled, count))
+    return parts
 
 
 def _variance(values: Floats) -> float:
-    if len(values) < 2:
-        return 0.0
-    apart = values - values[0]
-    return float(apart.var(ddof=1))
+    return float((values - values[0]).var(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _ratio(variance: float, rest: float) -> float:

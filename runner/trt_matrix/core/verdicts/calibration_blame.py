@@ -46,14 +46,12 @@ def calibration_sentences(
     """
     sentences = {}
     for head in heads:
-        blames = dict.fromkeys(
-            blame
+        bad = [
+            cell
             for cell in head.cells
-            if any(
-                verdict.kind is Kind.CALIBRATION_PROBLEM for verdict in told[cell.cell, head.head]
-            )
-            and (blame := _blame(manifest, head, cell))
-        )
+            if Kind.CALIBRATION_PROBLEM in (verdict.kind for verdict in told[cell.cell, head.head])
+        ]
+        blames = dict.fromkeys(filter(None, (_blame(manifest, head, cell) for cell in bad)))
         if blames:
             sentences[head.head] = " ".join(_sentences(list(blames)))
     return sentences
@@ -70,12 +68,8 @@ def _blame(manifest: Manifest, head: MeasuredHead, cell: CellError) -> TableBlam
     observed = head.simulations[placement, table].nmse
     if not observed > min(known):
         return None
-    return TableBlame(
-        algorithm=str(algorithm),
-        observed=observed,
-        seen=head.simulations[same].nmse,
-        best=min(known),
-    )
+    seen = head.simulations[same].nmse
+    return TableBlame(algorithm=str(algorithm), observed=observed, seen=seen, best=min(known))
 
 
 def of_evaluation(manifest: Manifest) -> Mapping[object, str]:
@@ -91,24 +85,24 @@ def of_evaluation(manifest: Manifest) -> Mapping[object, str]:
 def _sentences(blames: Sequence[TableBlame]) -> list[str]:
     images = [blame for blame in blames if blame.images_share >= 0.5]
     algorithm = [blame for blame in blames if blame.images_share < 0.5]
-    found = []
+    sentences = []
     # Where one table's is the images' and another's the algorithm's, each sentence says whose.
     both = bool(images) and bool(algorithm)
-    begin = [f"For {_names(some)} t" if both else "T" for some in (images, algorithm)]
+    begin = [f"For {_names(blamed)} t" if both else "T" for blamed in (images, algorithm)]
     if images:
         kept, now = (_db(image.seen for image in images), _db(image.observed for image in images))
-        found.append(
+        sentences.append(
             f"{begin[0]}he calibration images are to blame, not the algorithm: "
             f"{_names(images)} on the evaluation images would keep {kept}, not {now}."
         )
     if algorithm:
         kept, best = _db(blame.seen for blame in algorithm), _db(blame.best for blame in algorithm)
-        found.append(
+        sentences.append(
             f"{begin[1]}he algorithm is to blame, not the images: "
             f"{_names(algorithm)} on the evaluation images themselves would keep {kept}, where {best} are "
             "possible."
         )
-    return found
+    return sentences
 
 
 def _names(blames: Sequence[TableBlame]) -> str:

@@ -113,6 +113,7 @@ class Noises:
         }
 
     def side(self, head: str, cell: CellError) -> ContrastSide:
+        """Returns one cell as a side of a contrast, with the noise of its pass."""
         noise = self._noise[cell.group][head, cell.cell]
         if cell.fixed and cell.sample.repeats == 1:
             noise = EXACT

@@ -53,14 +53,18 @@ class ContrastView:
     """The same with the noise of all cells of the pass."""
 
     def p(self, least: float) -> float:
+        """Returns the chance of as much where the truth is `least`, ln."""
         return one_sided(self.log - least, self.images, *self.builds)
 
     def half(self, level: float = 0.025) -> float:
+        """Returns half of the interval of D, ln, that reaches beyond it with chance `level` on each side."""
         return half_width(self.images, *self.builds, level=level)
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
+    """What one side costs more than the other, in both views."""
+
     one: ContrastSide
     other: ContrastSide
     sqnr: ContrastView
@@ -111,6 +115,12 @@ class Contrast:
         if not self.known:
             return math.inf
         return max(view.log + view.half(0.05) for view in (self.sqnr, self.image))
+
+    def within(self) -> float:
+        """Returns how far apart the two may be, ln, with an error of 5 %; infinite where nobody knows."""
+        if not self.known:
+            return math.inf
+        return max(abs(view.log) + view.half(0.05) for view in (self.sqnr, self.image))
 
     def effect(self, least: float) -> Effect:
         half = self.sqnr.half() if self.known else math.inf

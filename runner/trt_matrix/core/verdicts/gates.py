@@ -88,10 +88,7 @@ def gate_results(
     What cannot be judged (no finite output, boxes that are not known, no box of the reference, no
     labelled object) does not hold: a gate is there to stop what nobody has seen to be good.
 
-    Args:
-        limits: Those of the cell's precision.
-        error: Of the head, against the reference; None for the whole network, which has no one error.
-        boxes: None where they are not known.
+    The error is the head's against the reference; the whole network has none.
     """
     changes = boxes.changes[ALL] if boxes else None
     values = {

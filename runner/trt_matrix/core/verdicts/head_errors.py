@@ -6,15 +6,14 @@ import numpy as np
 
 from trt_matrix.core.cells import Status, TableSource
 from trt_matrix.core.evidence import Evidence, good
-from trt_matrix.core.layers.held import held_layers
+from trt_matrix.core.layers.precisions import held_layers
 from trt_matrix.core.manifest import HeadGate
-from trt_matrix.core.network.ranked_told import why_not_compared
+from trt_matrix.core.network.ranked_sentences import why_not_compared
 from trt_matrix.core.records import Measurement, Record
 from trt_matrix.core.tables.coverage import enough
 from trt_matrix.core.verdicts.cell_errors import CellError, MeasuredHead
 from trt_matrix.core.verdicts.decisions import told_by_cell, verdicts
-from trt_matrix.core.verdicts.sample import Sample
-from trt_matrix.core.verdicts.seen import (
+from trt_matrix.core.verdicts.plain_findings import (
     broken,
     fixed,
     kept_apart,
@@ -23,6 +22,7 @@ from trt_matrix.core.verdicts.seen import (
     own_nonfinite,
     reference_problem,
 )
+from trt_matrix.core.verdicts.sample import Sample
 from trt_matrix.core.verdicts.verdict import FAULTS, Kind, Verdict
 from trt_matrix.core.words import listed
 
@@ -50,10 +50,8 @@ def told_by_head(evidence: Evidence, heads: Sequence[MeasuredHead]) -> Told:
             plain = _plain(evidence, record, gate.head, problems[gate.head])
             if plain:
                 # Of an output that its scales alone make flat, tests say whose fault that is.
-                told[key] = (
-                    plain,
-                    *(verdict for verdict in told.get(key, ()) if verdict.kind in FAULTS),
-                )
+                faults = [verdict for verdict in told.get(key, ()) if verdict.kind in FAULTS]
+                told[key] = (plain, *faults)
             # What did not run, had half a table or ranked rows is in no comparison.
             why = _uncovered(evidence, record, gate.head)
             nothing = Verdict(kind=Kind.NOT_COMPARABLE, cell=record.cell, head=gate.head, why=why)
@@ -82,10 +80,9 @@ def undecided(evidence: Evidence) -> frozenset[str]:
     """Returns the cells that more repeats would decide, and those which they are compared with."""
     told = told_by_head(evidence, head_errors(evidence))
     open_ = [verdict for verdicts in told.values() for verdict in verdicts if verdict.more_repeats]
-    cells = {record.cell for record in evidence.records}
-    return frozenset(
-        cell for verdict in open_ for cell in (verdict.cell, verdict.against) if cell in cells
-    )
+    cells = frozenset(record.cell for record in evidence.records)
+    named = {cell for verdict in open_ for cell in (verdict.cell, verdict.against) if cell}
+    return cells.intersection(named)
 
 
 def _head_errors(evidence: Evidence, gate: HeadGate) -> MeasuredHead:
@@ -119,16 +116,10 @@ def _uncovered(evidence: Evidence, record: Record, head: str) -> str | None:
         asked = evidence.manifest.asked
         return why_not_compared(head, ranked, dict(asked.heads) if asked else {})
     least = evidence.manifest.least_coverage
-    coverages = [
-        measurement.coverage[head]
-        for measurement in good(record)
-        if measurement.coverage and head in measurement.coverage
-    ]
-    worst = min(
-        coverages,
-        key=lambda coverage: 1.0 if coverage.ratio is None else coverage.ratio,
-        default=None,
-    )
+    measured = [build.coverage or {} for build in good(record)]
+    coverages = [coverage[head] for coverage in measured if head in coverage]
+    shares = [(1.0 if each.ratio is None else each.ratio, each) for each in coverages]
+    _, worst = min(shares, key=lambda pair: pair[0], default=(1.0, None))
     if least is None or worst is None or enough(worst.mapped, worst.total, least):
         return None
     lacking = worst.unmapped + worst.zero
@@ -175,14 +166,12 @@ def _sample(
     reference = evidence.reference
     if reference is None:
         return None
-    sums = [
-        evidence.sums_of(measurement.outputs[head], reference.outputs[head])
-        for measurement in measured
-    ]
+    exact_output = reference.outputs[head]
+    sums = [evidence.sums_of(build.outputs[head], exact_output) for build in measured]
     energy = sums[0]["r2"]
     if not energy.sum() > 0:
         return None
-    most = max(int(one["nonfinite"].sum()) for one in sums)
+    most = max(int(array["nonfinite"].sum()) for array in sums)
     if most and most > own_nonfinite(evidence, head):
         return None
-    return Sample(np.stack([one["d2"] for one in sums]), energy, exact=exact)
+    return Sample(np.stack([array["d2"] for array in sums]), energy, exact=exact)

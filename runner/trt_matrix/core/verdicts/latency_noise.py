@@ -57,8 +57,7 @@ class LatencyLogs:
         Least squares beside cells and rounds (analysis of covariance; Scheffé, ch. 6). Where all
         rounds have one order nothing tells a place from a cell, and nothing is taken off.
 
-        Args:
-            places: Of each cell in each round, the shape of `logs`, in any unit; NaN where unknown.
+        `places` has the shape of `logs`, in any unit, and NaN where they are unknown.
 
         Returns:
             The table, and the variance of that price in variances of one x.

@@ -44,9 +44,7 @@ class TimedCell:
 
     def at(self, logs: Mapping[int, float]) -> "TimedCell":
         """Returns it with other logarithms: repeat → x."""
-        repeats = {
-            number: replace(repeat, log=logs[number]) for number, repeat in self.repeats.items()
-        }
+        repeats = {at: replace(repeat, log=logs[at]) for at, repeat in self.repeats.items()}
         return replace(self, repeats=repeats)
 
     @property
@@ -98,18 +96,15 @@ def places(cells: Sequence[TimedCell], numbers: Sequence[int]) -> npt.NDArray[np
 
     NaN where a cell was not measured in a round, and in a whole round where nobody knows when.
     """
-    found = np.full((len(cells), len(numbers)), np.nan)
+    before = np.full((len(cells), len(numbers)), np.nan)
     for column, number in enumerate(numbers):
-        begun = {
-            row: cell.repeats[number].started
-            for row, cell in enumerate(cells)
-            if number in cell.repeats
-        }
+        repeats = {row: cell.repeats.get(number) for row, cell in enumerate(cells)}
+        begun = {row: repeat.started for row, repeat in repeats.items() if repeat}
         known = sorted((when, row) for row, when in begun.items() if when is not None)
         if len(known) == len(begun):
             for place, (_, row) in enumerate(known):
-                found[row, column] = place
-    return found
+                before[row, column] = place
+    return before
 
 
 @dataclass(frozen=True)
@@ -141,19 +136,18 @@ class LatencyPair:
         beside = {
             number for (_, number), (_, following) in pairwise(sorted(begun)) if number == following
         }
-        found = {}
+        after = {}
         for number in self.common:
-            one, other = self.cell.repeats[number].started, self.base.repeats[number].started
-            if number in beside and one is not None and other is not None and one != other:
-                found[number] = one > other
-        return found
+            mine, its = self.cell.repeats[number].started, self.base.repeats[number].started
+            if number in beside and mine is not None and its is not None and mine != its:
+                after[number] = mine > its
+        return after
 
     @property
     def alike(self) -> bool:
         """Whether they were timed in the same way, and neither was disturbed."""
-        return self.cell.batch == self.base.batch and not (
-            self.cell.disturbed or self.base.disturbed
-        )
+        disturbed = self.cell.disturbed or self.base.disturbed
+        return self.cell.batch == self.base.batch and not disturbed
 
     @property
     def together(self) -> bool:
@@ -173,10 +167,8 @@ class LatencyPair:
     @cached_property
     def apart(self) -> Mapping[int, float]:
         """Round → x of the cell less x of the base, of `rounds`."""
-        return {
-            number: self.cell.repeats[number].log - self.base.repeats[number].log
-            for number in self.rounds
-        }
+        mine, its = self.cell.repeats, self.base.repeats
+        return {number: mine[number].log - its[number].log for number in self.rounds}
 
     @cached_property
     def log(self) -> float:

@@ -81,7 +81,12 @@ class Sample:
     @property
     def same_bits(self) -> bool:
         """Whether all builds have the same error on every image."""
-        return bool((self.errors == self.errors[:1]).all())
+        return self.same_as(self)
+
+    def same_as(self, other: "Sample") -> bool:
+        """Whether all builds have the error of the other's first one, on every image."""
+        same_images = self.images == other.images
+        return same_images and bool((self.errors == other.errors[:1]).all())
 
 
 def level(nmse: float, energy: Floats) -> Sample:

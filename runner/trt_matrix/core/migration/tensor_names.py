@@ -29,33 +29,29 @@ def called_as(
     A table of a calibrator that works after fusion names only what int8 layers read: where common affixes
     cannot be found from all tensors, they are looked for among those.
 
-    Args:
-        model: The float network as it came.
-        form: The same in canonical form.
-        theirs: Names of the table.
-        given: The user's map, theirs → ours.
-        least: Least share of the tensors that must be known for affixes to be taken off names.
+    `form` is the model in canonical form, `given` the user's map, theirs → ours. Affixes are taken off names
+    only where so large a share of the tensors as `least` is known then.
     """
     here = {name for node in form.graph.node for name in node.output}
     folded = [
         name for node in model.graph.node for name in node.output if name and name not in here
     ]
     every = (*tensors(form), *folded)
-    found = naming(theirs, every, given, least)
-    if found.affixes is None and found.unmapped:
+    called = naming(theirs, every, given, least)
+    if called.affixes is None and called.unmapped:
         others = other_names(model, (), every)
-        found = naming(theirs, every, given, least, others)
-    if found.affixes is None and not found.by_nodes:
+        called = naming(theirs, every, given, least, others)
+    if called.affixes is None and not called.by_nodes:
         narrow = naming(theirs, deciding(form, tensors(form)), given, least)
         if (affixes := narrow.affixes) is not None:
-            taken = {*narrow.names.values(), *theirs}
-            pairs = [(one, affixes.ours_of(one)) for one in theirs if one not in narrow.names]
-            more = {one: other for one, other in pairs if other in every and other not in taken}
-            names = {**{one: other for one, other in more.items() if other}, **narrow.names}
+            free = {*every}.difference(narrow.names.values(), theirs)
+            pairs = [(name, affixes.ours_of(name)) for name in theirs if name not in narrow.names]
+            more = {name: tensor for name, tensor in pairs if tensor and tensor in free}
+            names = {**more, **narrow.names}
             arrived = {*names.values(), *theirs}
-            unmapped = tuple(one for one in every if one not in arrived)
+            unmapped = tuple(tensor for tensor in every if tensor not in arrived)
             return replace(narrow, names=names, unmapped=unmapped)
-    return found
+    return called
 
 
 def likely(form: onnx.ModelProto, lacking: Iterable[str], unknown: Iterable[str]) -> dict[str, str]:
@@ -64,11 +60,6 @@ def likely(form: onnx.ModelProto, lacking: Iterable[str], unknown: Iterable[str]
     For Softmax and the like TensorRT's parser adds layers that reshape around it, and names the layer itself
     by its number. Where as many of one type are unknown as tensors of one operator lack a scale, they stand
     in one order.
-
-    Args:
-        form: The float network, in canonical form.
-        lacking: Tensors that need a scale and have none.
-        unknown: Names of the table that no tensor has.
     """
     makers = graph.producers(form)
     wanted: dict[str, list[str]] = {}

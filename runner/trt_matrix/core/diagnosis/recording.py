@@ -69,17 +69,10 @@ def part(
     total: float,
     weights_share: float | None,
 ) -> GroupCost:
-    """Returns what a group costs a head.
+    """Returns what a group, whose layers are such a share of the network's `cost`, costs a head.
 
-    Args:
-        group: Of quantisers.
-        cost: Of its layers, as a share of the network's.
-        head: Which.
-        full: All in int8.
-        alone: This group alone in int8.
-        left_out: This group alone in float.
-        total: Sum of what every group costs this head alone, Σd²/Σr².
-        weights_share: Of its own error, what its weights make.
+    In `full` all is in int8, in `alone` this group, in `left_out` all but it. The total is the sum of what every
+    group costs this head alone, Σd²/Σr².
     """
     before, after = full.heads[head], left_out.heads[head]
     error = alone.heads[head].nmse
@@ -91,7 +84,7 @@ def part(
         share=error / total if total > 0 and math.isfinite(error) else 0.0,
         gain_db=gain_db(before.nmse, after.nmse),
         worst_gain_db=gain_db(before.worst_nmse, after.worst_nmse),
-        lost_back=_back(before.boxes, after.boxes, _lost),
+        lost_back=_back(before.boxes, after.boxes, lambda boxes: boxes.changes[ALL].lost),
         ap_back=_back(before.boxes, after.boxes, lambda boxes: boxes.ap_drop),
         weights_share=weights_share,
     )
@@ -108,19 +101,13 @@ MOST_DB = 120.0
 """Float32 tells no more."""
 
 
-def _lost(boxes: BoxErrors) -> float | None:
-    return boxes.changes[ALL].lost
-
-
 def _back(
-    before: BoxErrors | None,
-    after: BoxErrors | None,
-    value: Callable[[BoxErrors], float | None],
+    before: BoxErrors | None, after: BoxErrors | None, value: Callable[[BoxErrors], float | None]
 ) -> float | None:
     if before is None or after is None:
         return None
-    one, other = value(before), value(after)
-    return None if one is None or other is None else one - other
+    had, has = value(before), value(after)
+    return None if had is None or has is None else had - has
 
 
 def ordered(parts: Iterable[GroupCost]) -> tuple[GroupCost, ...]:
@@ -151,17 +138,17 @@ def suspects(
     loses by that, errors cancel, and it is not named.
     """
     gains = {cost.group: cost.gain_db for cost in parts}
-    found = []
+    named = []
     for quantisers, error in avoidable.items():
         share = error / total if total > 0 else 0.0
         if share < SUSPECT_SHARE:
             continue
         known = [(quantiser, theory[quantiser]) for quantiser in quantisers if quantiser in theory]
-        (kind, name), worst = max(known, key=lambda one: one[1].avoidable)
+        (kind, name), worst = max(known, key=lambda pair: pair[1].avoidable)
         group = group_of[kind, name]
         if gains.get(group, 0.0) <= 0:
             continue
-        found.append(
+        named.append(
             Suspect(
                 kind="weights" if kind == "weights" else "activation",
                 name=name,
@@ -172,7 +159,7 @@ def suspects(
                 images=worst.images,
             )
         )
-    return tuple(sorted(found, key=_certain_share, reverse=True))
+    return tuple(sorted(named, key=_certain_share, reverse=True))
 
 
 def _certain_share(suspect: Suspect) -> float:
@@ -183,28 +170,29 @@ def _certain_share(suspect: Suspect) -> float:
 def tensor_records(
     theory: Mapping[Quantiser, TensorTheory], group_of: Mapping[Quantiser, str]
 ) -> tuple[TensorDiagnosis, ...]:
+    """Returns the record of every quantised activation and of every layer's weights."""
     return tuple(
         TensorDiagnosis(
-            kind="weights" if tensor_theory.weights else "activation",
-            name=tensor_theory.name,
+            kind="weights" if tensor.weights else "activation",
+            name=tensor.name,
             group=group_of[quantiser],
-            error_steps=tensor_theory.error_steps,
-            clipped_share=tensor_theory.clipped_share,
-            range=tensor_theory.range,
-            amax=tensor_theory.amax,
-            next_range=tensor_theory.next_range,
-            next_table=tensor_theory.next_table,
-            unlike_channels=tensor_theory.unlike_channels,
-            avoidable=tensor_theory.avoidable,
-            causes=tuple(map(str, tensor_theory.causes)),
-            images=tensor_theory.images,
+            error_steps=tensor.error_steps,
+            clipped_share=tensor.clipped_share,
+            range=tensor.range,
+            amax=tensor.amax,
+            next_range=tensor.next_range,
+            next_table=tensor.next_table,
+            unlike_channels=tensor.unlike_channels,
+            avoidable=tensor.avoidable,
+            causes=tuple(map(str, tensor.causes)),
+            images=tensor.images,
         )
-        for quantiser, tensor_theory in theory.items()
+        for quantiser, tensor in theory.items()
     )
 
 
 def group_of(groups: Sequence[Group]) -> Mapping[Quantiser, str]:
     """Returns quantiser → the group that it moves with."""
-    found = {activation(tensor): group.name for group in groups for tensor in group.tensors}
-    found |= {weights(layer): group.name for group in groups for layer in group.layers}
-    return found
+    groups_of = {activation(tensor): group.name for group in groups for tensor in group.tensors}
+    groups_of |= {weights(layer): group.name for group in groups for layer in group.layers}
+    return groups_of

@@ -1,6 +1,6 @@
 """What is plainly so, without a test: outputs that are broken, cells that did not run, int8 that is none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.evidence import Evidence, good
@@ -37,19 +37,12 @@ def reference_problem(evidence: Evidence, head: str) -> str | None:
     reference = evidence.reference
     if reference is None:
         return "the reference could not be computed"
-    outputs = [
-        measurement.outputs[head]
-        for record in evidence.records
-        if record.status is Status.OK
-        for measurement in good(record)
-        if head in measurement.outputs
+    sums = [
+        evidence.sums_of(output, reference.outputs[head]) for output in _outputs(evidence, head)
     ]
-    if not outputs:
+    if not sums or any(array["r2"].sum() > 0 for array in sums):
         return None
-    sums = [evidence.sums_of(output, reference.outputs[head]) for output in outputs]
-    if any(one["r2"].sum() > 0 for one in sums):
-        return None
-    if not any(one["nonfinite"].any() for one in sums):
+    if not any(array["nonfinite"].any() for array in sums):
         return f"the reference of {head} is all zero"
     elements = int(sums[0]["n"].sum()) + int(sums[0]["nonfinite"].sum())
     bad = own_nonfinite(evidence, head)
@@ -60,42 +53,40 @@ def reference_problem(evidence: Evidence, head: str) -> str | None:
 
 def reference_note(evidence: Evidence, head: str) -> str | None:
     """Returns that some elements of the reference are left out of every number; None where none are."""
-    some = (
-        measurement.outputs[head]
-        for record in evidence.records
-        if record.status is Status.OK
-        for measurement in good(record)
-        if head in measurement.outputs
-    )
-    first = next(some, None)
+    first = next(_outputs(evidence, head), None)
     sums = against_reference(evidence, first, head) if first else None
     if sums is None or not sums["nonfinite"].any():
         return None
     bad = own_nonfinite(evidence, head)
     if not bad:
         return None
+    elements, are = ("one element", "is") if bad == 1 else (count(bad, "element"), "are")
     return (
-        f"{count(bad, 'element')} of the reference of {head} are NaN or infinite, and left out of every number"
-        if bad > 1
-        else f"one element of the reference of {head} is NaN or infinite, and left out of every number"
+        f"{elements} of the reference of {head} {are} NaN or infinite, and left out of every number"
     )
+
+
+def _outputs(evidence: Evidence, head: str) -> Iterator[StoredObject]:
+    """Yields every output of a head that was measured."""
+    for record in evidence.records:
+        if record.status is Status.OK:
+            outputs = (measurement.outputs.get(head) for measurement in good(record))
+            yield from filter(None, outputs)
 
 
 def broken(evidence: Evidence, record: Record, head: str) -> str | None:
     """Returns what is wrong with an output in itself; None where nothing is."""
     measured = good(record)
-    found = [_broken(evidence, measurement.outputs[head], head) for measurement in measured]
-    reasons = list(dict.fromkeys(one for one in found if one))
+    wrong = [_broken(evidence, build.outputs[head], head) for build in measured]
+    reasons = list(filter(None, wrong))
     if not reasons:
         return None
-    bad = sum(one is not None for one in found)
-    where = f" in {bad} of {len(measured)} repeats" if 0 < bad < len(measured) else ""
-    scales = (
-        ", and so it is in exact arithmetic with its scales"
-        if _scales(evidence, record, head)
-        else ""
-    )
-    return f"{'; '.join(reasons)}{where}{scales}"
+    reason = "; ".join(dict.fromkeys(reasons))
+    if len(reasons) < len(measured):
+        reason += f" in {len(reasons)} of {len(measured)} repeats"
+    if _scales(evidence, record, head):
+        reason += ", and so it is in exact arithmetic with its scales"
+    return reason
 
 
 def kept_apart(evidence: Evidence, record: Record, head: str) -> bool:
@@ -130,10 +121,10 @@ def _broken(evidence: Evidence, output: StoredObject, head: str) -> str | None:
     if empty.any():
         return f"all zero in {int(empty.sum())} of {count(len(sums), 'image')}"
     flat_of, reference = evidence.flat_of, evidence.reference
-    found = flat_of(output) if flat_of else None
-    if found is None or flat_of is None or reference is None:
+    flat = flat_of(output) if flat_of else None
+    if flat is None or flat_of is None or reference is None:
         return None
-    return None if flat_of(reference.outputs[head]) == found else found
+    return None if flat_of(reference.outputs[head]) == flat else flat
 
 
 def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | None:
@@ -142,25 +133,16 @@ def nothing_quantised(evidence: Evidence, record: Record, head: str) -> str | No
         return None
     measured = good(record)
     own = evidence.fp32_of.get((record.environment, record.device))
-    if own and all(
-        measurement.outputs[head].sha256 == own.outputs[head].sha256 for measurement in measured
-    ):
+    if own and {build.outputs[head].sha256 for build in measured} == {own.outputs[head].sha256}:
         return "its outputs are those of fp32, bit for bit"
-    sums = [
-        against_reference(evidence, measurement.outputs[head], head) for measurement in measured
-    ]
-    known = [one for one in sums if one is not None]
+    sums = [against_reference(evidence, build.outputs[head], head) for build in measured]
+    known = [array for array in sums if array is not None]
     if known and all(
-        float(array["r2"].sum()) > 0
-        and float(array["d2"].sum()) <= EXACT_NMSE * float(array["r2"].sum())
+        array["r2"].sum() > 0 and array["d2"].sum() <= EXACT_NMSE * array["r2"].sum()
         for array in known
     ):
         return "it is as exact as floating point"
-    shares = [
-        measurement.shares[head]
-        for measurement in measured
-        if measurement.shares and head in measurement.shares
-    ]
+    shares = [build.shares[head] for build in measured if build.shares and head in build.shares]
     unused = bool(shares) and all(share.offered_macs and not share.integer_macs for share in shares)
     # With a simulation a test says whether it is better than its scales allow, or rounds all the same.
     if unused and not _simulated(evidence, measured[0]):
@@ -176,10 +158,8 @@ def lost(evidence: Evidence, record: Record, head: str) -> str | None:
     measured = good(record)
     if record.pass_.precision is not Precision.INT8 or _simulated(evidence, measured[0]):
         return None
-    sums = [
-        against_reference(evidence, measurement.outputs[head], head) for measurement in measured
-    ]
-    if any(one is None or not float(one["d2"].sum()) >= float(one["r2"].sum()) > 0 for one in sums):
+    sums = [against_reference(evidence, build.outputs[head], head) for build in measured]
+    if any(array is None or not array["d2"].sum() >= array["r2"].sum() > 0 for array in sums):
         return None
     return "it is no nearer to the reference than zeros would be"
 
@@ -201,12 +181,10 @@ def fixed(record: Record) -> bool:
     its recorded layers are the same in all builds of a network with Q/DQ nodes.
     """
     measured = good(record)
-    engines = [
-        measurement.start.probe.get("engine") for measurement in measured if measurement.start
-    ]
+    engines = [build.start.probe.get("engine") for build in measured if build.start]
     names = {engine.get("name") for engine in engines if isinstance(engine, dict)}
     if record.device == "cpu" and names == {"onnxruntime"} and len(engines) == len(measured):
         return True
-    layers = {measurement.layers.sha256 if measurement.layers else None for measurement in measured}
+    layers = {build.layers.sha256 if build.layers else None for build in measured}
     alike = len(measured) > 1 and len(layers) == 1 and None not in layers
     return alike and not record.pass_.implicit

@@ -14,13 +14,7 @@ def ranked_by(head: str, ranked: Ranked) -> str:
 
 
 def why_not_compared(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:
-    """Returns why such a head has no SQNR verdict, and what has.
-
-    Args:
-        head: Its name.
-        ranked: What decides its rows.
-        heads: Head → its tensor, of all heads.
-    """
+    """Returns why such a head has no SQNR verdict, and what has."""
     return (
         f"{ranked_by(head, ranked)}, and a row that moves by one rank is a whole error whatever moved "
         f"it: {_AS_BOXES}not by SQNR; {advice(head, ranked, heads)}"
@@ -39,8 +33,8 @@ def advice(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:
         return f"{' and '.join(there)}, before it, {'is' if len(there) == 1 else 'are'} compared"
     if not ranked.before:
         return "the network has no tensor before it that could be a head: export it without it"
-    one = len(ranked.before) == 1
-    return f"name the tensor{'' if one else 's'} before it as head{'' if one else 's'}: `{entry(head, ranked, heads)}`"
+    single = len(ranked.before) == 1
+    return f"name the tensor{'' if single else 's'} before it as head{'' if single else 's'}: `{entry(head, ranked, heads)}`"
 
 
 def entry(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:
@@ -53,12 +47,9 @@ def entry(head: str, ranked: Ranked, heads: Mapping[str, str]) -> str:
 
 
 def called(head: str, tensors: Sequence[str], heads: Collection[str]) -> Mapping[str, str]:
-    """Returns head → tensor for tensors inside the network that are to become heads.
+    """Returns head → tensor for tensors inside the network that are to become heads in place of one.
 
-    Args:
-        head: In whose place they come.
-        tensors: Their names.
-        heads: The names that are taken.
+    Names of `heads` are taken.
     """
     name = "raw" if not {"raw", "raw-1"}.intersection(heads) else f"before-{head}"
     if len(tensors) == 1:

@@ -15,7 +15,7 @@ from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import IntegerShare, Measurement, Record, Start, StoredObject
 from trt_matrix.core.verdicts.head_errors import head_errors, told_by_head
-from trt_matrix.core.verdicts.seen import (
+from trt_matrix.core.verdicts.plain_findings import (
     EXACT_NMSE,
     broken,
     fixed,

@@ -17,13 +17,9 @@ MOST = 3
 
 
 def facts(typed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns a measurement's `typed` as facts for people, by the names that they read.
-
-    Args:
-        typed: As `trt_matrix.execution.typed.facts_of` made it.
-    """
+    """Returns a measurement's `typed` (`execution.typed.facts_of`) as facts for people, by the names that they read."""
     kept, zeroed = typed["in_float32"], typed["weights_that_became_zero"]
-    found: dict[str, Any] = {
+    facts_: dict[str, Any] = {
         TYPE: typed["type"],
         "nodes that compute in it": typed["nodes"],
         KEPT: dict(kept) or "nothing",
@@ -32,19 +28,18 @@ def facts(typed: Mapping[str, Any]) -> Mapping[str, Any]:
         RANGES: typed["ranges"],
     }
     if more := typed["nodes_in_float32"] - len(kept):
-        found[KEPT][MORE] = f"and {count(more, 'node')} more"
+        facts_[KEPT][MORE] = f"and {count(more, 'node')} more"
     if zeroed["values"]:
-        found["weights that became zero"] = (
+        facts_["weights that became zero"] = (
             f"{count(zeroed['values'], 'value')}, of {listed(zeroed['of'], MOST)}"
         )
-    return found
+    return facts_
 
 
 def converted_sentences(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     """Returns what a card says of the networks that cells ran, behind a space; empty where all ran it as it came.
 
-    Args:
-        cells: (environment, facts of a cell).
+    Each cell is (environment, its facts).
     """
     groups: dict[str, dict[str, None]] = {}
     for name, facts_ in cells:
@@ -60,12 +55,12 @@ def converted_sentences(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 
 def converted_sentence(cell_facts: Mapping[str, Any]) -> str:
     """Returns what is said of the network that one cell ran, behind a space; empty where as it came."""
-    told = cell_facts.get(CONVERTED)
-    if not isinstance(told, Mapping):
+    converted = cell_facts.get(CONVERTED)
+    if not isinstance(converted, Mapping):
         return ""
-    kept, near = told.get(KEPT), told.get(NEAR)
-    type_, ranges = told.get(TYPE), str(told.get(RANGES, ""))
-    found = f" The network was converted to {type_}"
+    kept, near = converted.get(KEPT), converted.get(NEAR)
+    type_, ranges = converted.get(TYPE), str(converted.get(RANGES, ""))
+    sentence = f" The network was converted to {type_}"
     by_value = False
     if isinstance(kept, Mapping) and kept:
         named = {name: str(why) for name, why in kept.items() if name != MORE}
@@ -73,11 +68,11 @@ def converted_sentence(cell_facts: Mapping[str, Any]) -> str:
         reasons = [f"{name} ({why})" for name, why in list(named.items())[:MOST]]
         rest = len(named) - len(reasons)
         more = f" and {'more than ' * (MORE in kept)}{rest} more" if rest else ""
-        found += f"; kept in float32: {', '.join(reasons) if more else listed(reasons)}{more}"
+        sentence += f"; kept in float32: {', '.join(reasons) if more else listed(reasons)}{more}"
     if isinstance(near, Mapping) and near:
         reach = [f"{name} ({amax:.3g})" for name, amax in near.items()]
-        found += f"; near the end of {type_}: {listed(reach, MOST)}"
+        sentence += f"; near the end of {type_}: {listed(reach, MOST)}"
     elif ranges and not ranges.startswith("the weights alone"):
         # What no range is known of may come near it all the same.
-        found += f"; of {ranges} {'no other' if by_value else 'none'} comes near {type_}'s end"
-    return f"{found}."
+        sentence += f"; of {ranges} {'no other' if by_value else 'none'} comes near {type_}'s end"
+    return f"{sentence}."

@@ -23,28 +23,17 @@ def elsewhere(layers: Sequence[str], fused: Mapping[str, Sequence[str]]) -> Tool
         for name in unusable
     ]
     plain = [name for name in held if name not in unusable]
+    trtexec = f"--layerPrecisions={','.join(f'{name}:fp32' for name in plain)}"
+    polygraphy = " ".join(shlex.quote(f"{name}:float32") for name in plain)
     return ToolSettings(
-        fp32_layers=f"fp32_layers: {_yaml(held)}",
-        trtexec=(
-            f"--precisionConstraints=obey {shlex.quote('--layerPrecisions=' + ','.join(f'{name}:fp32' for name in plain))}"
-            if plain
-            else ""
-        ),
-        polygraphy=(
-            "--precision-constraints obey --layer-precisions "
-            + " ".join(shlex.quote(f"{name}:float32") for name in plain)
-            if plain
-            else ""
-        ),
+        # JSON is YAML, and needs no rules about what a name may hold.
+        fp32_layers=f"fp32_layers: {json.dumps(held, ensure_ascii=False)}",
+        trtexec=f"--precisionConstraints=obey {shlex.quote(trtexec)}" if plain else "",
+        polygraphy=f"--precision-constraints obey --layer-precisions {polygraphy}" if plain else "",
         # ModelOpt takes each for a regular expression that a name begins with.
         modelopt="--nodes_to_exclude " + " ".join(shlex.quote(_pattern(name)) for name in layers),
         problems=tuple(problems),
     )
-
-
-def _yaml(names: Sequence[str]) -> str:
-    """JSON is YAML, and needs no rules about what a name may hold."""
-    return json.dumps(list(names), ensure_ascii=False)
 
 
 def _pattern(name: str) -> str:

@@ -29,6 +29,8 @@ ONE_SCALE = "one scale for all of its channels"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
+    """A diagnosis that was made and written."""
+
     diagnosis: Diagnosis
     file: Path
     network: Path | None
@@ -41,15 +43,11 @@ class Done:
         }
 
     def text(self) -> str:
-        diagnosis = self.diagnosis
+        diagnosis, others = self.diagnosis, self.diagnosis.images_confirmed_on
         lines = [
             f"{diagnosis.name}: int8 by the table {diagnosis.table}, placed for {diagnosis.placement}; "
             f"simulated on {count(diagnosis.images_chosen_on, 'image')}"
-            + (
-                f", confirmed on {diagnosis.images_confirmed_on} others"
-                if diagnosis.search.confirmed
-                else ""
-            ),
+            + (f", confirmed on {others} others" if diagnosis.search.confirmed else ""),
             *diagnosis.notes,
         ]
         for head in diagnosis.heads:
@@ -75,13 +73,12 @@ def _head(head: HeadDiagnosis) -> list[str]:
     )
     lines.append(
         f"  weights alone {_db(head.weights_only_db)}, activations alone {_db(head.activations_only_db)}; "
-        f"parts over whole {_ratio(head.trust)}"
+        f"parts over whole {'unknown' if head.trust is None else f'{head.trust:.2f}'}"
         + (_TRUSTED if head.trust is not None and 2 / 3 <= head.trust <= 3 / 2 else _UNTRUSTED)
     )
-    if head.beyond_db is not None and head.beyond_db >= BEYOND_DB:
-        lines.append(
-            f"  something is wrong beside 8 bits: {head.beyond_db:.1f} dB beyond rounding alone"
-        )
+    beyond = head.beyond_db
+    if beyond is not None and beyond >= BEYOND_DB:
+        lines.append(f"  something is wrong beside 8 bits: {beyond:.1f} dB beyond rounding alone")
         for suspect in head.suspects[:4]:
             causes = suspect.causes or ((ONE_SCALE,) if suspect.kind == "weights" else ())
             why = f": {', '.join(causes)}" if causes else ""
@@ -90,17 +87,14 @@ def _head(head: HeadDiagnosis) -> list[str]:
                 f"    {suspect.kind} {suspect.name}{why}: on its own {suspect.avoidable_share:.0%} of the error as its "
                 f"parts add up; {suspect.gain_db:+.1f} dB with {suspect.group} in float{images}"
             )
-    elif head.beyond_db is not None:
-        lines.append(
-            f"  nothing is wrong beside 8 bits: {max(head.beyond_db, 0):.1f} dB beyond rounding alone"
-        )
+    elif beyond is not None:
+        told = f"{max(beyond, 0):.1f} dB beyond rounding alone"
+        lines.append(f"  nothing is wrong beside 8 bits: {told}")
     if head.parts:
         lines.append("  what one group in float gives back (simulated), most first:")
         lines += _rows(_part_rows(head.parts[:SHOWN_PARTS]))
-        if len(head.parts) > SHOWN_PARTS:
-            lines.append(
-                f"    and {count(len(head.parts) - SHOWN_PARTS, 'group')} more, in the file"
-            )
+        if (more := len(head.parts) - SHOWN_PARTS) > 0:
+            lines.append(f"    and {count(more, 'group')} more, in the file")
     return lines
 
 
@@ -117,11 +111,9 @@ def _part_rows(parts: Sequence[GroupCost]) -> list[list[str]]:
     for part in parts:
         name = f"{part.group} (the input)" if part.operator == INPUT else part.group
         row = [name, f"{part.gain_db:+.2f}", f"{part.worst_gain_db:+.2f}"]
-        if boxes:
-            row.append("–" if part.lost_back is None else f"{part.lost_back:+.0f}")
-        if precision:
-            row.append("–" if part.ap_back is None else f"{part.ap_back:+.3f}")
-        weights = "–" if part.weights_share is None else f"{part.weights_share:.0%}"
+        row += [_number(part.lost_back, "+.0f")] if boxes else []
+        row += [_number(part.ap_back, "+.3f")] if precision else []
+        weights = _number(part.weights_share, ".0%")
         rows.append([*row, f"{part.share:.1%}", weights, f"{part.cost:.1%}"])
     return rows
 
@@ -164,7 +156,7 @@ def _tensors(diagnosis: Diagnosis) -> list[str]:
             f"{tensor.clipped_share:.2%}",
             f"{tensor.range:.4g}",
             f"{tensor.amax:.4g}",
-            f"{tensor.next_range:.4g}" if tensor.next_range is not None else "–",
+            _number(tensor.next_range, ".4g"),
             f"{shares.get(tensor.group, 0.0):.1%}",
             ", ".join(tensor.causes),
         ]
@@ -178,15 +170,10 @@ def _tensors(diagnosis: Diagnosis) -> list[str]:
 
 def _once(every: Sequence[TensorDiagnosis]) -> Sequence[TensorDiagnosis]:
     """Returns one tensor for each range of a group: what carries its values on is quantised with it."""
-    diagnoses = {
-        (diagnosis.kind, diagnosis.group, diagnosis.range, diagnosis.amax): diagnosis
-        for diagnosis in reversed(every)
-    }
-    return [
-        diagnosis
-        for diagnosis in every
-        if diagnoses[diagnosis.kind, diagnosis.group, diagnosis.range, diagnosis.amax] is diagnosis
-    ]
+    first: dict[tuple[object, ...], TensorDiagnosis] = {}
+    for tensor in every:
+        first.setdefault((tensor.kind, tensor.group, tensor.range, tensor.amax), tensor)
+    return list(first.values())
 
 
 def _mix(diagnosis: Diagnosis) -> list[str]:
@@ -201,7 +188,7 @@ def _mix(diagnosis: Diagnosis) -> list[str]:
         after, images = mix.confirmed, count(diagnosis.images_confirmed_on, "other image")
     heads, whole = before
     parts = [
-        f"{name} {_plain(heads[name].sqnr_db)} to {_db(kept.sqnr_db)}"
+        f"{name} {_number(heads[name].sqnr_db)} to {_db(kept.sqnr_db)}"
         for name, kept in after.heads.items()
     ]
     for what, now, then in (
@@ -229,18 +216,15 @@ def _search(diagnosis: Diagnosis) -> list[str]:
             lines.append("  none of them can be left out: each was tried")
     if search.front:
         lines.append(f"  sets by cost ({count(search.evaluations, 'set')} evaluated, simulated):")
-        lines += _rows(
-            _set_rows(
-                search.front, [head.head for head in diagnosis.heads], limits=bool(search.goals)
-            )
-        )
+        heads = [head.head for head in diagnosis.heads]
+        lines += _rows(_set_rows(search.front, heads, limits=bool(search.goals)))
     if diagnosis.elsewhere:
         lines += _elsewhere(diagnosis.elsewhere)
     return lines
 
 
 def _elsewhere(tool_settings: ToolSettings, *, explicit: bool = True) -> list[str]:
-    """Args: explicit: whether leaving out Q/DQ nodes does anything for it."""
+    """Returns the set for other tools; for those that leave out Q/DQ nodes where that does anything."""
     lines = ["  for use elsewhere:"]
     lines += [
         f"    {name:<12}{text}"
@@ -259,40 +243,24 @@ def _elsewhere(tool_settings: ToolSettings, *, explicit: bool = True) -> list[st
 
 
 def engine_loss_lines(loss: EngineLoss) -> list[str]:
+    """Returns what is told of what implicit builds lose."""
     lines = [f"implicit int8: {loss.sentence}"]
     if loss.resizings:
         header = ["resizing", "input's range", "output's", "values times"]
-        lines += _rows(
-            [
-                header,
-                *(
-                    [
-                        r.layer,
-                        f"{r.source_range:.4g}",
-                        f"{r.target_range:.4g}",
-                        f"{r.target_range / r.source_range:.3f}",
-                    ]
-                    for r in loss.resizings
-                ),
-            ]
-        )
+        rows = [header]
+        for resizing in loss.resizings:
+            before, after = resizing.source_range, resizing.target_range
+            rows.append([resizing.layer, f"{before:.4g}", f"{after:.4g}", f"{after / before:.3f}"])
+        lines += _rows(rows)
     lines.append(f"  builds, dB measured / simulated so / by Q/DQ, {count(loss.images, 'image')}:")
     heads = list(loss.ways[0].measured_db)[:6]
     rows = [["builds", "table", "resizings in int8", *heads]]
     for way in loss.ways[:SHOWN_SETS]:
-        numbers = [
-            " / ".join(
-                map(
-                    _plain,
-                    (
-                        min(filter(None, way.measured_db[head]), default=None),
-                        way.given_on_db[head],
-                        way.qdq_db[head],
-                    ),
-                )
-            )
-            for head in heads
-        ]
+        numbers = []
+        for head in heads:
+            measured = min(filter(None, way.measured_db[head]), default=None)
+            db = (measured, way.given_on_db[head], way.qdq_db[head])
+            numbers.append(" / ".join(map(_number, db)))
         which = listed(way.in_int8, 2) or ("none: held" if way.held else "none")
         rows.append([str(len(way.cells)), way.table, which, *numbers])
     lines += _rows(rows)
@@ -311,11 +279,9 @@ def _set_rows(sets: Sequence[SetRecord], heads: Sequence[str], *, limits: bool) 
     step = max(1, -(-len(sets) // SHOWN_SETS))
     for record in [*sets[:-1:step], sets[-1]]:
         row = [str(len(record.layers)), f"{record.cost:.1%}"]
-        row += [_plain(record.heads[head].sqnr_db) for head in shown]
-        if boxes:
-            row.append("–" if record.whole.lost is None else f"{record.whole.lost:.0f}")
-        if precision:
-            row.append("–" if record.whole.ap_drop is None else f"{record.whole.ap_drop:z.3f}")
+        row += [_number(record.heads[head].sqnr_db) for head in shown]
+        row += [_number(record.whole.lost, ".0f")] if boxes else []
+        row += [_number(record.whole.ap_drop, "z.3f")] if precision else []
         if limits:
             row.append(f"{len(record.failing)} broken" if record.failing else "all hold")
         rows.append([*row, listed(record.layers, 3)])
@@ -339,23 +305,18 @@ def _db(value: float | None) -> str:
     return "no number" if value is None else f"{value:.1f} dB"
 
 
-def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _ratio(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
+def _number(value: float | None, form: str = ".1f") -> str:
+    return "–" if value is None else format(value, form)
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    # Names to the left, numbers to the right.
-    return [
-        ("    " + "  ".join(_cell(row, index, widths) for index in range(len(row)))).rstrip()
-        for row in rows
-    ]
-
-
-def _cell(row: Sequence[str], index: int, widths: Sequence[int]) -> str:
-    number = row[index][:1] in "+-–0123456789" and row[index] != ""
-    return row[index].rjust(widths[index]) if number else row[index].ljust(widths[index])
+    lines = []
+    for row in rows:
+        # Names to the left, numbers to the right.
+        cells = [
+            text.rjust(width) if text and text[0] in "+-–0123456789" else text.ljust(width)
+            for text, width in zip(row, widths, strict=True)
+        ]
+        lines.append(f"    {'  '.join(cells)}".rstrip())
+    return lines
