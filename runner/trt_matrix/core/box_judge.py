@@ -34,7 +34,6 @@ from trt_matrix.core.boxes.results import (
     Repeated,
 )
 from trt_matrix.core.boxes.worst import worst
-from trt_matrix.core.cells import Status
 from trt_matrix.core.evidence import Evidence, good
 from trt_matrix.core.records import Record, StoredObject
 
@@ -67,7 +66,7 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
         judge = _Judge(boxes, evidence.reference.outputs)
     except UNKNOWN as error:
         return JudgedBoxes(_report(boxes, problem=str(error)), {})
-    judged = [record for record in evidence.records if record.status is Status.OK and good(record)]
+    judged = [record for record in evidence.records if record.status.ok and good(record)]
     cells = {record.cell: judge.cell(record) for record in judged}
     images = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
     report = _report(

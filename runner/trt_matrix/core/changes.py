@@ -27,8 +27,8 @@ class RunChange:
 
 def changes(before: Judgement, after: Judgement) -> tuple[RunChange, ...]:
     """Returns every change, inputs first, then cells in the order of the later run."""
-    old = {result.cell.id: result for result in before.cells}
-    new = {result.cell.id: result for result in after.cells}
+    old = {result.id: result for result in before.cells}
+    new = {result.id: result for result in after.cells}
     found = list(_inputs(before, after))
     for name in (*new, *(name for name in old if name not in new)):
         found += _cell(name, old.get(name), new.get(name))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.boxes.evidence import BoxEvidence
-from trt_matrix.core.cells import Cell, Precision, Status
+from trt_matrix.core.cells import Cell, Precision
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.records import Measurement, Record, StoredObject
@@ -43,7 +43,7 @@ class Evidence:
     def reference(self) -> Measurement | None:
         """The reference, where it could be computed."""
         reference = self.manifest.reference
-        return reference if reference and reference.status is Status.OK else None
+        return reference if reference and reference.status.ok else None
 
     @functools.cached_property
     def fp32_of(self) -> Mapping[tuple[str, str], Measurement]:
@@ -65,7 +65,7 @@ class Evidence:
 
 def good(record: Record) -> list[Measurement]:
     """Returns the repeats that were measured."""
-    return [measurement for measurement in record.measurements if measurement.status is Status.OK]
+    return [measurement for measurement in record.measurements if measurement.status.ok]
 
 
 def timed(record: Record) -> list[Measurement]:

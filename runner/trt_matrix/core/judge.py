@@ -16,7 +16,7 @@ from trt_matrix.core.answers.unexplained import with_unexplained
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.results import BoxErrors, CellBoxes
 from trt_matrix.core.cell_run import cell_run
-from trt_matrix.core.cells import Cell, Precision, Status
+from trt_matrix.core.cells import Cell
 from trt_matrix.core.evidence import (
     Evidence,
     disturbed,
@@ -105,7 +105,7 @@ def judge(evidence: Evidence) -> Judgement:
         network_sentence=network,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(
-            manifest.lineage, [result for result in results if not result.cell.pass_.mixed]
+            manifest.lineage, [result for result in results if not result.pass_.mixed]
         ),
         wide_weights=tuple(
             WideLayer(**wide_weight.model_dump()) for wide_weight in manifest.wide_weights
@@ -143,9 +143,7 @@ def _cell_result(
     boxes: CellBoxes | None,
 ) -> CellResult:
     measured = good(record)
-    failed = [
-        measurement for measurement in record.measurements if measurement.status is not Status.OK
-    ]
+    failed = [measurement for measurement in record.measurements if not measurement.status.ok]
     latest = (measured or failed)[-1:] or []
     start = latest[0].start if latest else None
     probe = start.probe if start else {}
@@ -155,12 +153,12 @@ def _cell_result(
     gate = evidence.manifest.gate
     gates = (
         gate_results(gate.limits(record.pass_.precision), None, boxes.whole if boxes else None)
-        if gate and measured and record.status is Status.OK
+        if gate and measured and record.status.ok
         else ()
     )
     placed = placed_of(latest[0].placement or "") if latest else None
     processor = processor_of(probe.get("machine"), probe.get("processor_flags"))
-    comparable = record.status is Status.OK and reference and reference.status is Status.OK
+    comparable = record.status.ok and reference and reference.status.ok
     return CellResult(
         cell=cell,
         status=record.status,
@@ -299,4 +297,4 @@ def _head_result(
 
 
 def _is_int8(record: Record) -> bool:
-    return record.pass_.precision is Precision.INT8
+    return record.pass_.is_int8

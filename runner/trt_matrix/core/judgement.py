@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.boxes.results import ALL, BoxErrors, BoxReport, CellBoxes
+from trt_matrix.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.calibration.report import CalibrationReport
 from trt_matrix.core.cell_run import CellRun
-from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.cells import Cell, CellPlace, Pass, Status
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Fix
 from trt_matrix.core.latency import Latency
@@ -23,7 +23,7 @@ from trt_matrix.core.verdicts.bridges import Bridge
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
-from trt_matrix.core.verdicts.verdict import Verdict
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +57,16 @@ class HeadResult:
     """That of int8; None in other precisions, whose limits may be others: `gates` has them."""
     passed: bool | None
     """Whether every limit holds; None where none is set or applies."""
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """Against the reference; None where the output is the same, or the error has no value."""
+        return self.error.sqnr_db
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Of its verdicts."""
+        return frozenset(verdict.kind for verdict in self.verdicts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +110,35 @@ class CellResult:
     """`TensorRT`, `cuDNN`, `CUDA`, … → version as found inside."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Probed and stated facts of the environment, JSON values."""
+
+    @property
+    def id(self) -> str:
+        return self.cell.id
+
+    @property
+    def environment(self) -> str:
+        return self.cell.environment
+
+    @property
+    def device(self) -> str:
+        return self.cell.device
+
+    @property
+    def place(self) -> CellPlace:
+        return CellPlace(self.environment, self.device)
+
+    @property
+    def pass_(self) -> Pass:
+        return self.cell.pass_
+
+    @property
+    def whole_boxes(self) -> BoxErrors | None:
+        """What became of the boxes of all heads together; None where that is not known."""
+        return self.whole_boxes
+
+    def head(self, name: str) -> HeadResult | None:
+        """Returns what it gave at one head; None where it has no such result."""
+        return next((head for head in self.heads if head.head == name), None)
 
     @property
     def all_verdicts(self) -> tuple[Verdict, ...]:
@@ -194,6 +233,10 @@ class Judgement:
         """Cells but those in which layers are tried in float: their gates fail nothing, being those of a remedy."""
         return tuple(result for result in self.cells if not result.cell.pass_.mixed)
 
+    def answer(self, head: str) -> Answer | None:
+        """Returns what is said first of a head; None in judgements of before there were answers."""
+        return next((answer for answer in self.answers if answer.head == head), None)
+
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Those of every head, head by head."""
@@ -210,8 +253,7 @@ class Judgement:
     @property
     def reference_ap(self) -> float | None:
         """AP of the reference's own boxes, all sizes; None without labels."""
-        report = self.boxes
-        return report.precision[ALL].ap if report and ALL in report.precision else None
+        return self.boxes.ap if self.boxes else None
 
     @property
     def gates_failed(self) -> tuple[tuple[str, str], ...]:

@@ -60,11 +60,11 @@ def _of_functions(functions: Collection[str], passes: Sequence[Pass]) -> list[Pa
     """Returns the passes that functions are there for: what a function makes of int8 has no table of ours."""
     found = []
     for pass_ in passes:
-        if pass_.precision is not Precision.INT8:
+        if not pass_.is_int8:
             found += [pass_] if pass_.precision in functions else []
         elif "int8-qdq" in functions and pass_.source is not TableSource.OWN and not pass_.implicit:
             found.append(pass_)
-    if "int8" in functions and any(pass_.precision is Precision.INT8 for pass_ in passes):
+    if "int8" in functions and any(pass_.is_int8 for pass_ in passes):
         found.append(Pass(precision=Precision.INT8, source=TableSource.OWN))
     return found
 

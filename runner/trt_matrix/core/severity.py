@@ -38,7 +38,7 @@ def of_db(loss_db: float | None) -> Severity:
 
 def box_harm(boxes: BoxErrors) -> list[str]:
     """Returns what became of boxes, in words: what anybody would see, so that a severity is never told bare."""
-    changes = boxes.changes[ALL]
+    changes = boxes.total
     parts = []
     if changes.lost:
         parts.append(
@@ -80,7 +80,7 @@ def boxes_apart(cell: BoxErrors | None, other: BoxErrors | None) -> Severity:
     if cell is None or other is None:
         return Severity.NONE
     ap = None if cell.ap_drop is None or other.ap_drop is None else cell.ap_drop - other.ap_drop
-    shares = [each.changes[ALL].lost_share for each in (cell, other) if ALL in each.changes]
+    shares = [each.total.lost_share for each in (cell, other) if ALL in each.changes]
     lost = None if len(shares) < 2 or None in shares else shares[0] - shares[1]  # type: ignore[operator]
     return worst((_of(ap, AP), _of(lost, LOST)))
 

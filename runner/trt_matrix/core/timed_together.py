@@ -14,10 +14,10 @@ def timed_together(result: CellResult, other: CellResult) -> bool:
     Rounds of all cells are interleaved but those in which layers are tried in float: these come when all
     else is done. A GPU that was watched around both tells of other work; a processor does not.
     """
-    late = result.cell.pass_.mixed != other.cell.pass_.mixed
+    late = result.pass_.mixed != other.pass_.mixed
     if late and not (result.watched and other.watched):
         return False
-    if (result.cell.environment, result.cell.device) != (other.cell.environment, other.cell.device):
+    if (result.environment, result.device) != (other.environment, other.device):
         return True
     starts = [
         _moment(each.run.started) for each in (result, other) if each.run and each.run.started

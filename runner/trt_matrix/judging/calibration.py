@@ -17,7 +17,6 @@ from trt_matrix.core.calibration.report import (
     LeftOutImage,
 )
 from trt_matrix.core.calibration.sizes import Size, can_tell, sizes
-from trt_matrix.core.cells import Status
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import CalibrationFacts, CalibrationTrial, Manifest
 from trt_matrix.core.records import StoredObject
@@ -352,7 +351,7 @@ class _Judging:
         made = dict.fromkeys(
             name
             for record in self.found.records
-            if record.status is Status.OK
+            if record.status.ok
             and (name := record.pass_.algorithm or "").startswith(ENTROPY)
             # In which order a program of the user's own took its images, nobody knows.
             and not any(

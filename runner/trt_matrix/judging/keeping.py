@@ -7,7 +7,7 @@ So does whatever another finished run needs.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.errors import StoreError
@@ -50,7 +50,7 @@ def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outpu
     """Yields the outputs of a run, but for the reference's, and what is asked of them."""
     for record in records:
         for measurement in record.measurements:
-            if measurement.status is Status.OK:
+            if measurement.status.ok:
                 yield measurement.outputs, OutputUse.JUDGED
     for simulation in manifest.simulations:
         yield simulation.outputs, OutputUse.COMPARED
@@ -71,11 +71,7 @@ def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
         ]
     for record in records:
         if record.pass_.precision is Precision.FP32:
-            good = [
-                measurement
-                for measurement in record.measurements
-                if measurement.status is Status.OK
-            ]
+            good = [measurement for measurement in record.measurements if measurement.status.ok]
             stored_objects += [output for first in good[:1] for output in first.outputs.values()]
     return {stored.sha256 for stored in stored_objects}
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trt_matrix.containers.job.reductions import SUMS
-from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement
 from trt_matrix.core.tables.table import TableError, from_json
 from trt_matrix.errors import StoreError
@@ -159,9 +158,7 @@ def _opened(folder: Path) -> RunFolder:
 
 def _cells(run: RunFolder) -> Iterator[dict[str, Any]]:
     for record in run.records():
-        good = [
-            measurement for measurement in record.measurements if measurement.status is Status.OK
-        ]
+        good = [measurement for measurement in record.measurements if measurement.status.ok]
         first = good[0] if good else None
         yield {
             "cell": record.cell,
@@ -186,7 +183,7 @@ def _engine_version(measurement: Measurement | None) -> Any:
 def _good(run: RunFolder) -> Iterator[tuple[str, Measurement]]:
     for record in run.records():
         for measurement in record.measurements:
-            if measurement.status is Status.OK:
+            if measurement.status.ok:
                 yield record.cell, measurement
 
 
@@ -195,7 +192,7 @@ def _images(run: RunFolder) -> "pd.DataFrame":
 
     manifest = run.manifest()
     reference = manifest.reference
-    if reference is None or reference.status is not Status.OK:
+    if reference is None or not reference.status.ok:
         return pd.DataFrame()
     frames = []
     for cell, measurement in _good(run):

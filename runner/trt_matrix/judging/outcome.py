@@ -10,7 +10,6 @@ from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree, how_sure
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.sentences import made_up
-from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
@@ -35,13 +34,13 @@ class Outcome:
         With `strict` 4 comes first, and counts cells that were never meant to run here too.
         """
         failing = [finding.kind is Kind.COULD_NOT_RUN for finding in self.judgement.failing]
-        if strict and any(result.status is not Status.OK for result in self.judgement.cells):
+        if strict and any(not result.status.ok for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
         if self.judgement.gates_failed or False in failing:
             return ExitCode.GATE_FAILED
         if failing:
             return ExitCode.COULD_NOT_RUN
-        if not any(result.status is Status.OK for result in self.judgement.cells):
+        if not any(result.status.ok for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
         return ExitCode.OK
 
@@ -67,7 +66,7 @@ class Outcome:
             )
         lines += self._disturbed()
         lines += self._not_ok()
-        ok = sum(result.status is Status.OK for result in self.judgement.cells)
+        ok = sum(result.status.ok for result in self.judgement.cells)
         reused = sum(result.reused for result in self.judgement.cells)
         lines.append(
             f"{ok} of {len(self.judgement.cells)} cells ok ({reused} known before), "
@@ -96,7 +95,7 @@ class Outcome:
         cells: dict[str, list[str]] = {}
         for result in self.judgement.cells:
             if result.boxes and result.boxes.problem:
-                cells.setdefault(result.boxes.problem, []).append(result.cell.id)
+                cells.setdefault(result.boxes.problem, []).append(result.id)
         return [
             f"boxes: not known in {ids[0] if len(ids) == 1 else f'{len(ids)} cells'}: {problem}"
             for problem, ids in cells.items()
@@ -107,7 +106,7 @@ class Outcome:
         cells: dict[str, list[str]] = {}
         for result in self.judgement.cells:
             if result.disturbed and result.latency_disturbed:
-                cells.setdefault(result.disturbed, []).append(result.cell.id)
+                cells.setdefault(result.disturbed, []).append(result.id)
         return [
             f"disturbed: {who}, {reason}; {whose} latency is not to be trusted: run again with --fresh"
             for reason, ids in cells.items()
@@ -118,8 +117,8 @@ class Outcome:
         """Returns a line for each reason why cells are not ok: the cell's id, or how many."""
         cells: dict[str, list[str]] = {}
         for result in self.judgement.cells:
-            if result.status is not Status.OK:
-                cells.setdefault(f"{result.status}: {result.reason}", []).append(result.cell.id)
+            if not result.status.ok:
+                cells.setdefault(f"{result.status}: {result.reason}", []).append(result.id)
         return [
             f"{ids[0] if len(ids) == 1 else f'{len(ids)} cells'} {reason}"
             for reason, ids in cells.items()
@@ -146,7 +145,7 @@ class Outcome:
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [
                 {
-                    "id": result.cell.id,
+                    "id": result.id,
                     "status": str(result.status),
                     "reason": result.reason,
                     "reused": result.reused,

@@ -235,16 +235,16 @@ def _compared(measurement: Measurement, reference: Measurement, known: Known) ->
 def _told(record: Record, manifest: Manifest, known: Known) -> Record:
     """Returns the record without what nothing is known of any more: its cell says so."""
     reference = manifest.reference
-    if reference is None or record.status is not Status.OK:
+    if reference is None or not record.status.ok:
         return record
     left = [
         measurement
         for measurement in record.measurements
-        if measurement.status is not Status.OK or _compared(measurement, reference, known)
+        if not measurement.status.ok or _compared(measurement, reference, known)
     ]
     if len(left) == len(record.measurements):
         return record
-    if any(measurement.status is Status.OK for measurement in left):
+    if any(measurement.status.ok for measurement in left):
         return record.model_copy(update={"measurements": tuple(left)})
     return record.model_copy(
         update={"measurements": (), "status": Status.NOT_RUN, "reason": GONE, "reused": 0}
@@ -261,7 +261,7 @@ def _with_sums(manifest: Manifest, known: Known) -> Manifest:
     left = [
         simulation
         for simulation in manifest.simulations
-        if simulation.status is not Status.OK or _compared(simulation, reference, known)
+        if not simulation.status.ok or _compared(simulation, reference, known)
     ]
     if len(left) == len(manifest.simulations):
         return manifest

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from trt_matrix.core import severity
 from trt_matrix.core.answers.since import run_of
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.rounding import db_apart
 from trt_matrix.core.verdicts.verdict import KINDS, Kind
@@ -39,7 +40,7 @@ class Behaviour:
 
     @property
     def title(self) -> str:
-        names = [row.result.cell.environment for row in self.rows]
+        names = [row.result.environment for row in self.rows]
         return run_of(names, names) if len(names) > 2 else " and ".join(names)
 
     @property
@@ -73,7 +74,7 @@ class Idle(NamedTuple):
     def line(self) -> str:
         """Returns `30 cells of 6 environments, unavailable: no NVIDIA driver`."""
         cells = sum(len(missing.passes) for missing in self.missing)
-        names = list(dict.fromkeys(missing.place.environment for missing in self.missing))
+        names = distinct(missing.place.environment for missing in self.missing)
         where = listed(names, 1) if len(names) == 1 else count(len(names), "environment")
         what = str(self.status).replace("_", " ")
         return f"{count(cells, 'cell')} of {where}, {what}: {self.reason or 'no reason recorded'}"
@@ -104,7 +105,7 @@ def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
     for result in results:
         if result.status.never_started:
             places = found.setdefault((result.status, result.reason), {})
-            places.setdefault(place(result), []).append(result.cell.pass_.name)
+            places.setdefault(place(result), []).append(result.pass_.name)
     return tuple(
         Idle(
             status,
@@ -172,23 +173,22 @@ def _folded(behaviours: Sequence[Behaviour]) -> tuple[Behaviour, ...]:
 def _alike(row: Row, other: Row) -> bool:
     """Whether two rows of one pass read the same: bit-identical, or the same to a tenth of a dB in every head."""
     here, there = row.result, other.result
-    if here.status is not Status.OK or there.status is not Status.OK:
+    if not here.status.ok or not there.status.ok:
         return False
-    if here.cell.device != there.cell.device or not here.heads or here.passed != there.passed:
+    if here.device != there.device or not here.heads or here.passed != there.passed:
         return False
     if len(here.heads) != len(there.heads):
         return False
     if _quiet(here) and _quiet(there):
         return True
     return all(
-        _head_alike(mine, its, there.cell.id)
-        for mine, its in zip(here.heads, there.heads, strict=True)
+        _head_alike(mine, its, there.id) for mine, its in zip(here.heads, there.heads, strict=True)
     )
 
 
 def _quiet(result: CellResult) -> bool:
     """Whether it is a floating point result of which nothing was found: how small its error is matters to nobody."""
-    return result.cell.pass_.precision is not Precision.INT8 and all(
+    return not result.pass_.is_int8 and all(
         not _told(head) and not head.error.nonfinite and head.passed is not False
         for head in result.heads
     )
@@ -197,7 +197,7 @@ def _quiet(result: CellResult) -> bool:
 def _head_alike(mine: HeadResult, its: HeadResult, cell: str) -> bool:
     if mine.passed != its.passed or bool(mine.error.nonfinite) != bool(its.error.nonfinite):
         return False
-    here, there = mine.error.sqnr_db, its.error.sqnr_db
+    here, there = mine.sqnr_db, its.sqnr_db
     if here is None or there is None:
         return mine.error.identical and its.error.identical
     # Bits are those of the first build: where builds differ, versions with the same one may not be alike.
@@ -210,17 +210,15 @@ def _told(head: HeadResult) -> frozenset[Kind]:
 
 
 def _same_bits(row: Row, other: Row) -> bool:
-    return all(other.result.cell.id in head.identical_to for head in row.result.heads)
+    return all(other.result.id in head.identical_to for head in row.result.heads)
 
 
 def _versions_of_one_thing(group: PassGroup, above: Row, below: Row) -> bool:
     """Whether a difference is a step of the version: of int8, and each version stands there once."""
-    if group.pass_.precision is not Precision.INT8:
+    if not group.pass_.is_int8:
         return False
     versions = [
-        _version(row.result)
-        for row in group.rows
-        if row.result.cell.device == below.result.cell.device
+        _version(row.result) for row in group.rows if row.result.device == below.result.device
     ]
     return all(versions.count(_version(row.result)) == 1 for row in (above, below))
 
@@ -228,21 +226,21 @@ def _versions_of_one_thing(group: PassGroup, above: Row, below: Row) -> bool:
 def _step(above: Row, below: Row) -> str:
     """Returns `ort-1.27.0: medium +0.2 dB, small +0.3 dB; harmless`; empty where they are no versions of one engine."""
     here, there = below.result, above.result
-    if here.cell.device != there.cell.device or _engine(here) is None:
+    if here.device != there.device or _engine(here) is None:
         return ""
     if _engine(here) != _engine(there) or _version(here) == _version(there):
         return ""
-    name = here.cell.environment
+    name = here.environment
     if Status.OK not in (here.status, there.status):
         return ""
-    if here.status is not Status.OK or there.status is not Status.OK:
-        return f"{name}: {_ending(below) if here.status is not Status.OK else 'runs'}"
+    if not here.status.ok or not there.status.ok:
+        return f"{name}: {_ending(below) if not here.status.ok else 'runs'}"
     ends = {
-        head.head: (before.error.sqnr_db, head.error.sqnr_db)
+        head.head: (before.sqnr_db, head.sqnr_db)
         for head in here.heads
         if (before := above.head(head.head))
-        and before.error.sqnr_db is not None
-        and head.error.sqnr_db is not None
+        and before.sqnr_db is not None
+        and head.sqnr_db is not None
     }
     changes = [after - before for before, after in ends.values()]
     told = [

@@ -148,7 +148,7 @@ def _network(judgement: Judgement) -> Card | None:
         answer=answer,
         paragraph="",
         passed=sum(result.passed is True for result in gated),
-        failed=tuple(result.cell.id for result in gated if result.passed is False),
+        failed=tuple(result.id for result in gated if result.passed is False),
         ungated=sum(result.passed is None for result in judgement.judged if result.heads),
         precisions=_precisions(gated),
     )
@@ -164,16 +164,14 @@ def _card(
         if head_result.head == head
     ]
     gated = [result for result, row in rows if row.passed is not None]
-    known = {result.cell.id: row.error.sqnr_db for result, row in rows}
+    known = {result.id: row.sqnr_db for result, row in rows}
     return Card(
         head=head,
         answer=answer,
         paragraph=judgement.sentences.get(head, ""),
         passed=sum(row.passed is True for _, row in rows),
-        failed=tuple(result.cell.id for result, row in rows if row.passed is False),
-        ungated=sum(
-            row.passed is None for result, row in rows if result.cell.pass_.precision.gated
-        ),
+        failed=tuple(result.id for result, row in rows if row.passed is False),
+        ungated=sum(row.passed is None for result, row in rows if result.pass_.precision.gated),
         precisions=_precisions(gated),
         sqnr_db=known.get(answer.shares.cell) if answer and answer.shares else None,
         remedies=on_card(judgement, head),
@@ -186,4 +184,4 @@ def _card(
 
 
 def _precisions(results: Iterable[CellResult]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(result.cell.pass_.precision) for result in results))
+    return tuple(dict.fromkeys(str(result.pass_.precision) for result in results))

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Precision
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.report.bars import (
@@ -45,7 +44,7 @@ def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
     chosen = [
         (group, [(row, _budget(row, head)) for row in group.rows])
         for group in groups
-        if group.pass_.precision is Precision.INT8 and not group.pass_.mixed
+        if group.pass_.is_int8 and not group.pass_.mixed
     ]
     budgets = [budget for _, pairs in chosen for _, budget in pairs if budget]
     if not budgets:
@@ -119,7 +118,7 @@ class LatencyChart(NamedTuple):
 
 def latency_charts(groups: Sequence[PassGroup]) -> tuple[LatencyChart, ...]:
     timed = [row for row in rows(groups) if row.result.latency]
-    devices = dict.fromkeys(row.result.cell.device for row in timed)
+    devices = dict.fromkeys(row.result.device for row in timed)
     return tuple(_latency_chart(groups, device) for device in devices)
 
 
@@ -127,7 +126,7 @@ def _latency_chart(groups: Sequence[PassGroup], device: str) -> LatencyChart:
     chosen = [
         (
             group,
-            [(row, row.result.latency) for row in group.rows if row.result.cell.device == device],
+            [(row, row.result.latency) for row in group.rows if row.result.device == device],
         )
         for group in groups
     ]

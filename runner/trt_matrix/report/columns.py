@@ -33,38 +33,36 @@ OF_BOXES = ("boxes", "mean_iou", "ap")
 
 COLUMNS = (
     Column("run", TEXT, "Id of the run.", lambda e: e.judgement.run_id),
-    Column("cell", TEXT, "Id of the cell: environment/device/pass.", lambda e: e.cell.cell.id),
-    Column("environment", TEXT, "Name in matrix.yaml.", lambda e: e.cell.cell.environment),
+    Column("cell", TEXT, "Id of the cell: environment/device/pass.", lambda e: e.cell.id),
+    Column("environment", TEXT, "Name in matrix.yaml.", lambda e: e.cell.environment),
     Column(
         "is_baseline",
         TRUTH,
         "Whether the others are compared with this environment.",
-        lambda e: e.cell.cell.environment == e.judgement.baseline,
+        lambda e: e.cell.environment == e.judgement.baseline,
     ),
     Column(
         "engine_version", TEXT, "Found inside the environment.", lambda e: e.cell.engine_version
     ),
-    Column("device", TEXT, "cpu or one GPU.", lambda e: e.cell.cell.device),
+    Column("device", TEXT, "cpu or one GPU.", lambda e: e.cell.device),
     Column(
         "pass_name",
         TEXT,
         "Precision and table: int8-shared-entropy.",
-        lambda e: e.cell.cell.pass_.name,
+        lambda e: e.cell.pass_.name,
     ),
-    Column(
-        "precision", TEXT, "fp32, tf32, fp16, bf16 or int8.", lambda e: e.cell.cell.pass_.precision
-    ),
+    Column("precision", TEXT, "fp32, tf32, fp16, bf16 or int8.", lambda e: e.cell.pass_.precision),
     Column(
         "table_source",
         TEXT,
         "own: made by this environment's calibrator; shared: one table for all.",
-        lambda e: e.cell.cell.pass_.source,
+        lambda e: e.cell.pass_.source,
     ),
     Column(
         "algorithm",
         TEXT,
         "Calibration algorithm of the table.",
-        lambda e: e.cell.cell.pass_.algorithm,
+        lambda e: e.cell.pass_.algorithm,
     ),
     Column("head", TEXT, "Named output of the network.", lambda e: e.head),
     Column(

@@ -7,6 +7,7 @@ from typing import Any
 
 from trt_matrix.core.answers.rows import loss_db
 from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.metrics import Metrics
@@ -63,7 +64,7 @@ def latency(name: str) -> Callable[[Entry], Any]:
 def box_changes(name: str) -> Callable[[Entry], Any]:
     def value(entry: Entry) -> Any:
         boxes = entry.result.boxes if entry.result else None
-        return getattr(boxes.changes[ALL], name) if boxes else None
+        return getattr(boxes.total, name) if boxes else None
 
     return value
 
@@ -125,7 +126,7 @@ def counted(name: str) -> Callable[[Entry], Any]:
 
 def verdict_kinds(entry: Entry) -> Any:
     verdicts = entry.result.verdicts if entry.result else ()
-    return list(dict.fromkeys(str(verdict.kind) for verdict in verdicts))
+    return distinct(str(verdict.kind) for verdict in verdicts)
 
 
 def factors(part: str) -> Callable[[Entry], Any]:

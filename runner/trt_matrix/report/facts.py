@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.report.views import RowPlace, place
@@ -81,12 +82,10 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     """
     detailed = replace(
         judgement,
-        cells=tuple(result for result in judgement.cells if kept is None or result.cell.id in kept),
+        cells=tuple(result for result in judgement.cells if kept is None or result.id in kept),
     )
     groups = fact_groups(detailed)
-    index = {
-        result.cell.id: number for number, group in enumerate(groups) for result in group.results
-    }
+    index = {result.id: number for number, group in enumerate(groups) for result in group.results}
     every = [_lean(group.facts) for group in groups]
     common = functools.reduce(_shared, every) if len(every) > 1 else {}
     whole = len(detailed.cells) <= WHOLE
@@ -106,8 +105,8 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     everything["left_out"] += [f"details of {number} cells"] if number else []
     everything["cells"] = [
         _cell(result, index, whole=whole)
-        if kept is None or result.cell.id in kept
-        else {"id": result.cell.id, "status": result.status}
+        if kept is None or result.id in kept
+        else {"id": result.id, "status": result.status}
         for result in judgement.cells
     ]
     everything["results"] = _table(_results(detailed, whole=whole))
@@ -115,7 +114,7 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
 
 
 def _answers(judgement: Judgement) -> dict[str, Any]:
-    places = {result.cell.id: number for number, result in enumerate(judgement.cells)}
+    places = {result.id: number for number, result in enumerate(judgement.cells)}
     shared = {finding: number for number, finding in enumerate(_findings(judgement.network))}
     return {
         "network": judgement.network and _answer(judgement.network, places, {}),
@@ -147,10 +146,10 @@ def _finding(finding: Finding, places: Mapping[str, int]) -> dict[str, Any]:
 def _cell(result: CellResult, index: Mapping[str, int], *, whole: bool) -> dict[str, Any]:
     boxes = replace(result.boxes, heads={}) if result.boxes else None
     found: dict[str, Any] = _lean(replace(result, heads=(), facts={}, boxes=boxes))
-    if result.cell.id in index:
-        found["facts"] = index[result.cell.id]
+    if result.id in index:
+        found["facts"] = index[result.id]
     _tidy(found, found.get("boxes", {}).get("whole"), whole=whole)
-    return {"id": result.cell.id, **found}
+    return {"id": result.id, **found}
 
 
 def _results(judgement: Judgement, *, whole: bool) -> Iterator[Mapping[str, Any]]:
@@ -161,8 +160,8 @@ def _results(judgement: Judgement, *, whole: bool) -> Iterator[Mapping[str, Any]
             _tidy(found, found.get("boxes"), whole=whole)
             if not whole:
                 found.pop("against_fp32", None)
-            output = outputs[result.cell.id, head.head]
-            yield {"cell": result.cell.id, **dict(_paths(found)), "output": output}
+            output = outputs[result.id, head.head]
+            yield {"cell": result.id, **dict(_paths(found)), "output": output}
 
 
 def _tidy(part: dict[str, Any], boxes: dict[str, Any] | None, *, whole: bool) -> None:
@@ -186,7 +185,7 @@ def _paths(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = distinct(name for row in rows for name in row)
     return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
 
 
@@ -198,7 +197,7 @@ def _outputs(judgement: Judgement) -> dict[tuple[str, str], int]:
             twin = next(
                 (key for other in head.identical_to if (key := (other, head.head)) in found), None
             )
-            found[result.cell.id, head.head] = found[twin] if twin else len(found)
+            found[result.id, head.head] = found[twin] if twin else len(found)
     return found
 
 

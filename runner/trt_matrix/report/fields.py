@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.boxes.results import ALL, BoxErrors
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.rounding import db_apart
@@ -37,7 +37,7 @@ class Shown:
 def loss_db(head: HeadResult) -> float | None:
     """Returns by how many dB it is below the best 8 bits of its own placement; None where that is not known."""
     best = best_db(head)
-    return None if best is None or head.error.sqnr_db is None else best - head.error.sqnr_db
+    return None if best is None or head.sqnr_db is None else best - head.sqnr_db
 
 
 def best_db(head: HeadResult) -> float | None:
@@ -59,10 +59,10 @@ def head_shown(row: Row, name: str) -> Shown:
         return Shown(text="NaN", note=count(head.error.nonfinite, "value"), level=4, failed=failed)
     if head.error.identical:
         return Shown(text="exact", failed=failed)
-    if head.error.sqnr_db is None:
+    if head.sqnr_db is None:
         return Shown(text="undefined", level=4, failed=failed)
     if any(verdict.kind is Kind.NOT_COMPARABLE for verdict in head.verdicts):
-        return Shown(text=fixed(head.error.sqnr_db), note="not judged", failed=failed)
+        return Shown(text=fixed(head.sqnr_db), note="not judged", failed=failed)
     best, loss = best_db(head), loss_db(head)
     note = ""
     if loss is None:
@@ -70,11 +70,9 @@ def head_shown(row: Row, name: str) -> Shown:
         told = (v.effect.db for v in head.verdicts if v.kind in FAULTS and v.effect)
         loss = max(told, default=None)
     if best is not None and loss is not None and abs(loss) >= SAME_DB:
-        apart = db_apart(head.error.sqnr_db, best)
+        apart = db_apart(head.sqnr_db, best)
         note = signed(apart) if apart else ""
-    return Shown(
-        text=fixed(head.error.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed
-    )
+    return Shown(text=fixed(head.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed)
 
 
 def ap_shown(row: Row) -> Shown:
@@ -96,7 +94,7 @@ def lost_shown(row: Row) -> Shown:
     whole = whole_of(row)
     if whole is None:
         return Shown(text="–")
-    changes = whole.changes[ALL]
+    changes = whole.total
     share = changes.lost_share if changes.reference else None
     return Shown(
         text=f"{changes.lost:g}",
@@ -116,7 +114,7 @@ def a_batch(latency: Latency) -> str:
 def time_shown(row: Row) -> Shown:
     latency = row.result.latency
     if latency is None:
-        return Shown(text="–", note="not timed" if row.result.status is Status.OK else "")
+        return Shown(text="–", note="not timed" if row.result.status.ok else "")
     ratio = row.latency_ratio(row.fp32)
     slower = any(verdict.kind is Kind.LATENCY_REGRESSION for verdict in row.result.verdicts)
     apart = bool(ratio and ratio > 1 and row.fp32 and not row.overlaps(row.fp32))
@@ -137,8 +135,8 @@ def time_shown(row: Row) -> Shown:
 def spanned(shown: Sequence[Shown]) -> Shown:
     """Returns what a row for several says: one text where all say it, else the ends."""
     first, worst = shown[0], max(shown, key=lambda one: one.level)
-    texts = list(dict.fromkeys(one.text for one in shown))
-    notes = list(dict.fromkeys(one.note for one in shown))
+    texts = distinct(one.text for one in shown)
+    notes = distinct(one.note for one in shown)
     if len(texts) > 1:
         texts = sorted(texts, key=_number)
         texts = [f"{texts[0].split()[0]} to {texts[-1]}"]

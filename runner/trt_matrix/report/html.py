@@ -67,7 +67,7 @@ def render(
     """
     kept = limits.detailed(judgement, most_cells)
     part = replace(
-        judgement, cells=tuple(result for result in judgement.cells if result.cell.id in kept)
+        judgement, cells=tuple(result for result in judgement.cells if result.id in kept)
     )
     matrix = views.matrix(judgement)
     shown = views.matrix(judgement, kept) if len(kept) < len(judgement.cells) else matrix
@@ -96,7 +96,7 @@ def render(
             boxed=any(result.boxes and result.boxes.whole for result in judgement.cells),
             timed=any(result.latency for result in judgement.cells),
             common=behaviours.common_versions(matrix.groups),
-            devices=len({result.cell.device for result in judgement.cells}),
+            devices=len({result.device for result in judgement.cells}),
             folds=_folds(judgement, budgeted),
             panels=panels.panels(judgement),
             fixes=fixes.fixes(judgement),

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET
 
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.headline import headline
-from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from trt_matrix.core.verdicts.verdict import Kind
@@ -28,14 +27,14 @@ def junit(judgement: Judgement) -> str:
     root = ET.Element("testsuites", name=_clean(judgement.name))
     suites: dict[str, list[CellResult]] = {}
     for result in judgement.cells:
-        where = f"{result.cell.environment}/{result.cell.device}"
+        where = f"{result.environment}/{result.device}"
         suites.setdefault(where, []).append(result)
     root.append(_properties(judgement))
     ungated = _ungated(judgement)
     for where, results in suites.items():
         suite = ET.SubElement(root, "testsuite", name=_clean(where), timestamp=judgement.created)
         for result in results:
-            suite.extend(_cases(judgement, result, ungated.get(result.cell.id, ())))
+            suite.extend(_cases(judgement, result, ungated.get(result.id, ())))
         _count(suite)
     nowhere = ungated.get("", ())
     if nowhere:
@@ -81,11 +80,11 @@ def _cases(
     judgement: Judgement, result: CellResult, ungated: Sequence[tuple[str, Finding]]
 ) -> Iterable[ET.Element]:
     """Yields a test for every gate, and one for all else that a run fails for; one where there is neither."""
-    where = f"{result.cell.environment}.{result.cell.device}.{result.cell.pass_.name}"
-    if result.status is not Status.OK:
+    where = f"{result.environment}.{result.device}.{result.pass_.name}"
+    if not result.status.ok:
         yield _broken(where, result)
         return
-    if result.cell.pass_.mixed:
+    if result.pass_.mixed:
         yield _case(where, "runs")  # its gates fail no run
         return
     cases = [

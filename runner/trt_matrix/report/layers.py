@@ -131,7 +131,7 @@ def _column(
 ) -> PrecisionColumn:
     """Returns the head of one way; `divided` are the cells whose builds ran in several."""
     ids = set(way.cells)
-    cells = [result.cell for result in judgement.cells if result.cell.id in ids]
+    cells = [result.cell for result in judgement.cells if result.id in ids]
     return PrecisionColumn(
         letter=chr(ord("A") + index),
         environments=tuple(dict.fromkeys(cell.environment for cell in cells)),

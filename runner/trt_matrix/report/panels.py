@@ -11,7 +11,7 @@ from trt_matrix.core import severity
 from trt_matrix.core.answers.speed import TEN_MS
 from trt_matrix.core.answers.strips import strips
 from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import FP32, Pass, Precision
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.rounding import AP_DECIMALS, db_apart, difference
 from trt_matrix.core.words import capital, listed, visible
@@ -46,21 +46,19 @@ class VersionColumn(NamedTuple):
 
 def _columns(judgement: Judgement) -> list[VersionColumn]:
     """Returns the versions of the baseline's engine on the device that has most, each version once."""
-    ok = [result for result in judgement.judged if result.status is Status.OK and result.heads]
-    engines = {result.cell.environment: next(iter(result.versions), None) for result in ok}
+    ok = [result for result in judgement.judged if result.status.ok and result.heads]
+    engines = {result.environment: next(iter(result.versions), None) for result in ok}
     engine = engines.get(judgement.baseline)
-    mine = [result for result in ok if engines[result.cell.environment] == engine]
-    devices = [
-        result.cell.device for result in mine if result.cell.environment == judgement.baseline
-    ]
+    mine = [result for result in ok if engines[result.environment] == engine]
+    devices = [result.device for result in mine if result.environment == judgement.baseline]
     columns: dict[str, dict[Pass, CellResult]] = {}
     versions: dict[str, str] = {}
     for result in mine:
-        if devices and result.cell.device == devices[0]:
-            name = result.cell.environment
+        if devices and result.device == devices[0]:
+            name = result.environment
             version = next(iter(result.versions.values()), name)
             if versions.setdefault(version, name) == name:
-                columns.setdefault(name, {})[result.cell.pass_] = result
+                columns.setdefault(name, {})[result.pass_] = result
     return [VersionColumn(name, cells) for name, cells in columns.items()]
 
 
@@ -71,7 +69,7 @@ def _passes(columns: Sequence[VersionColumn]) -> list[Pass]:
         for pass_ in column.cells:
             if pass_.precision is not Precision.FP32 and not pass_.mixed:
                 found[pass_] = found.get(pass_, 0) + 1
-    int8 = {pass_: number for pass_, number in found.items() if pass_.precision is Precision.INT8}
+    int8 = {pass_: number for pass_, number in found.items() if pass_.is_int8}
     found = int8 or found
     most = max(found.values(), default=0)
     return [pass_ for pass_, number in found.items() if number == most and number > 1]
@@ -81,15 +79,15 @@ def _worst_pass(judgement: Judgement, passes: Sequence[Pass]) -> Pass:
     """Returns the pass that the first strip tells of: a picture in which nothing is wrong says nothing of it."""
     first = next(iter(strips(judgement)), None)
     rows = [
-        (result.cell.pass_, head)
+        (result.pass_, head)
         for result in judgement.judged
-        if result.cell.pass_ in passes
+        if result.pass_ in passes
         for head in result.heads
         if first and head.head == first.head
     ]
     if first is None:
         return passes[0]
-    told = [pass_ for pass_, row in rows if row.error.sqnr_db == first.sqnr_db is not None]
+    told = [pass_ for pass_, row in rows if row.sqnr_db == first.sqnr_db is not None]
     failing = [pass_ for pass_, row in rows if row.passed is False]
     return next(iter((*told, *failing, *passes)))
 
@@ -121,7 +119,7 @@ def _decibels(
 ) -> Panel | None:
     def of(head: str) -> Callable[[CellResult], float | None]:
         return lambda cell: next(
-            (head_result.error.sqnr_db for head_result in cell.heads if head_result.head == head),
+            (head_result.sqnr_db for head_result in cell.heads if head_result.head == head),
             None,
         )
 
@@ -178,12 +176,11 @@ def _precision(
     passes: Sequence[Pass],
 ) -> Panel | None:
     def ap(cell: CellResult) -> float | None:
-        whole = cell.boxes.whole if cell.boxes else None
+        whole = cell.whole_boxes
         return whole.precision[ALL].ap if whole and ALL in whole.precision else None
 
-    fp32 = Pass(precision=Precision.FP32)
     lines = [
-        Line("FP32", _values(columns, fp32, ap), floating=True),
+        Line("FP32", _values(columns, FP32, ap), floating=True),
         *(
             Line(_short_pass(pass_), _values(columns, pass_, ap))
             for pass_ in passes[: MOST_LINES - 1]
@@ -209,9 +206,8 @@ def _times(
     }
     if len(batches) != 1:
         return None
-    fp32 = Pass(precision=Precision.FP32)
     lines = [
-        Line("FP32", _values(columns, fp32, ms), floating=True, ranges=_ranges(columns, fp32)),
+        Line("FP32", _values(columns, FP32, ms), floating=True, ranges=_ranges(columns, FP32)),
         *(
             Line(_short_pass(pass_), _values(columns, pass_, ms), ranges=_ranges(columns, pass_))
             for pass_ in passes[: MOST_LINES - 1]

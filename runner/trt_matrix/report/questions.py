@@ -15,7 +15,7 @@ from trt_matrix.core.answers.headline import Headline
 from trt_matrix.core.answers.per_head import OF_VERSION
 from trt_matrix.core.answers.since import alike, environments_of, run_of
 from trt_matrix.core.answers.strips import Strip, best_fix
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import ap_change, db_apart
@@ -120,10 +120,7 @@ def _ap(drop: float, reference: float) -> str:
 
 def _measured(judgement: Judgement) -> bool:
     return any(
-        result.status is Status.OK
-        and result.heads
-        and result.cell.pass_.precision is Precision.INT8
-        for result in judgement.cells
+        result.status.ok and result.heads and result.pass_.is_int8 for result in judgement.cells
     )
 
 
@@ -150,7 +147,7 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
             if finding.kind in OF_VERSION or not tried.issubset(finding.environments)
         ]
         named = some or named
-        faults = list(dict.fromkeys(finding.fault for finding in named))
+        faults = distinct(finding.fault for finding in named)
         bad = dict.fromkeys(name for finding in named for name in finding.environments)
         versions = f"{len(bad)} of {count(len(tried), 'version')}"
         if len(tried) > 1 and not some:
@@ -201,9 +198,9 @@ def _version(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
 def _tried(judgement: Judgement) -> set[str]:
     """Returns the environments of which something was started, whatever became of it."""
     return {
-        result.cell.environment
+        result.environment
         for result in judgement.judged
-        if result.status is Status.OK or not result.status.never_started
+        if result.status.ok or not result.status.never_started
     }
 
 
@@ -216,7 +213,7 @@ def _shown(judgement: Judgement) -> str:
     whole = [name for name, head in heads.items() if set(head) >= set(judgement.heads)]
     if whole:
         return f"was shown in {listed(whole, 3)} alone"
-    some = list(dict.fromkeys(head for found in heads.values() for head in found))
+    some = distinct(head for found in heads.values() for head in found)
     return f"was shown of {listed(some, 3)} alone" if some else "was not shown"
 
 
@@ -231,11 +228,11 @@ def _apart(
     """
     values: dict[tuple[str, str, str], list[float]] = {}
     for result in judgement.cells:
-        if result.cell.pass_.precision is Precision.INT8 and not result.cell.pass_.mixed:
+        if result.pass_.is_int8 and not result.pass_.mixed:
             for head in result.heads:
-                key = (head.head, result.cell.device, result.cell.pass_.name)
-                if head.error.sqnr_db is not None and (of is None or key in of):
-                    values.setdefault(key, []).append(head.error.sqnr_db)
+                key = (head.head, result.device, result.pass_.name)
+                if head.sqnr_db is not None and (of is None or key in of):
+                    values.setdefault(key, []).append(head.sqnr_db)
     spreads = [db_apart(max(some), min(some)) for some in values.values() if len(some) > 1]
     return max(spreads, default=None)
 
@@ -288,7 +285,7 @@ def _perhaps_table(answer: Answer) -> bool:
 
 def _no_int8(judgement: Judgement) -> ToldAnswer | None:
     """Returns that nothing is quantised, of a matrix that has no int8 at all."""
-    if any(result.cell.pass_.precision is Precision.INT8 for result in judgement.cells):
+    if any(result.pass_.is_int8 for result in judgement.cells):
         return None
     return ToldAnswer(NO, "0", "No cell of this matrix is int8.") if judgement.cells else None
 
@@ -342,7 +339,7 @@ def _layers(judgement: Judgement) -> ToldAnswer:
     of = f" of {len(judgement.layers.network.layers)}" if judgement.layers else ""
     chosen = [choice for choice in judgement.choices if tested(choice)]
     if chosen:
-        names = list(dict.fromkeys(name for choice in chosen for name in choice.layers))
+        names = distinct(name for choice in chosen for name in choice.layers)
         return ToldAnswer(
             YES, f"{len(names)}{of}", f"{listed(names, 3)}: held in float, every build recovered."
         )
@@ -360,7 +357,7 @@ def _layers(judgement: Judgement) -> ToldAnswer:
         return ToldAnswer(
             UNKNOWN, "–", "No layer was tried alone: `trt-matrix diagnose latest` tries them."
         )
-    names = list(dict.fromkeys(name for choice in judgement.choices for name in choice.layers))
+    names = distinct(name for choice in judgement.choices for name in choice.layers)
     return ToldAnswer(
         UNKNOWN,
         f"{len(names)}{of}",
@@ -392,7 +389,7 @@ def _custom(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
             number,
             f"The bad heads, and only they, lie behind it: {listed(blamed[0].bad, 3)}. Holding it in float would tell.",
         )
-    behind = list(dict.fromkeys(head for layer in custom for head in layer.heads))
+    behind = distinct(head for layer in custom for head in layer.heads)
     bad = [strip.head for strip in strips if strip.state in ("severe", "visible")]
     if not bad:
         return ToldAnswer(

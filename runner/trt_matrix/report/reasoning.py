@@ -14,8 +14,9 @@ from trt_matrix.core.answers.degree import how_sure
 from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.per_head import accused
 from trt_matrix.core.answers.sentences import alike
-from trt_matrix.core.boxes.results import ALL, BoxErrors
-from trt_matrix.core.cells import Precision, Status, TableSource
+from trt_matrix.core.boxes.results import BoxErrors
+from trt_matrix.core.cells import TableSource
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count, listed, span, verb
@@ -82,7 +83,7 @@ def _alike(judgement: Judgement) -> list[str]:
     ]
     if told:
         return told[:MOST_ALIKE]
-    several = len({result.cell.environment for result, _ in _int8(judgement)}) > 1
+    several = len({result.environment for result, _ in _int8(judgement)}) > 1
     return ["That versions lose the same was not shown."] if several else []
 
 
@@ -138,13 +139,13 @@ def _speeds(judgement: Judgement) -> str:
     timed = [
         result
         for result in judgement.judged
-        if result.latency and result.cell.environment == judgement.baseline
+        if result.latency and result.environment == judgement.baseline
     ]
-    here = [result for result in timed if result.cell.device == timed[0].cell.device]
+    here = [result for result in timed if result.device == timed[0].device]
     fastest: dict[str, float] = {}
     for result in here:
         seconds = result.latency.median_s if result.latency else math.inf
-        name = result.cell.pass_.precision
+        name = result.pass_.precision
         fastest[name] = min(seconds, fastest.get(name, math.inf))
     if len(fastest) < 2:
         return ""
@@ -164,8 +165,8 @@ def limit(judgement: Judgement) -> str:
                 row.budget
                 for result, row in rows
                 if row.head == head
-                and result.cell.pass_.implicit is implicit
-                and result.cell.pass_.per_tensor is per_tensor
+                and result.pass_.implicit is implicit
+                and result.pass_.per_tensor is per_tensor
                 and row.budget
             ]
             limits = [_decibels(budget.limit) for budget in mine if budget.limit > 0]
@@ -176,7 +177,7 @@ def limit(judgement: Judgement) -> str:
             told.append(f"{head} {', '.join(parts)}")
     if not told:
         return "Not known: no int8 cell has a simulation with its table."
-    placements = list(dict.fromkeys(result.placed.told for result, _ in rows if result.placed))
+    placements = distinct(result.placed.told for result, _ in rows if result.placed)
     placed = f", in {'this placement' if len(placements) == 1 else 'each placement'}" * bool(
         placements
     )
@@ -195,10 +196,8 @@ def _beyond(judgement: Judgement, rows: Sequence[tuple[CellResult, HeadResult]])
         for _, row in rows
         if row.budget and row.gate_sqnr_db is not None
     ]
-    over = list(
-        dict.fromkeys(
-            head.head for head, limit, gate in gated if limit > 0 and _decibels(limit) < gate
-        )
+    over = distinct(
+        head.head for head, limit, gate in gated if limit > 0 and _decibels(limit) < gate
     )
     if over:
         told.append(f"For {listed(over, 3)} even that is beyond the SQNR gate.")
@@ -231,15 +230,13 @@ def _kept(judgement: Judgement) -> str:
     told = []
     for head in judgement.heads:
         mine = [
-            (head_result.error.sqnr_db, result)
+            (head_result.sqnr_db, result)
             for result, head_result in _int8(judgement)
-            if head_result.head == head and head_result.error.sqnr_db is not None
+            if head_result.head == head and head_result.sqnr_db is not None
         ]
         if mine:
             db, result = min(mine, key=lambda one: one[0])
-            told.append(
-                f"{head} keeps {fixed(db)} dB ({result.cell.environment}, {result.cell.pass_.name})"
-            )
+            told.append(f"{head} keeps {fixed(db)} dB ({result.environment}, {result.pass_.name})")
     return (
         f"At worst {_some(told)}." if told else "Not known: no int8 cell has a comparable output."
     )
@@ -253,16 +250,16 @@ def _boxes(judgement: Judgement) -> str:
         return f"Not known: {report.problem}."
     rows = _int8(judgement)
     whole = {
-        result.cell.id: (result, result.boxes.whole)
+        result.id: (result, result.boxes.whole)
         for result, _ in rows
-        if result.boxes and result.boxes.whole and result.boxes.whole.changes[ALL].reference
+        if result.boxes and result.boxes.whole and result.boxes.whole.total.reference
     }
     told = [_lost("the whole network", list(whole.values()))] if whole else []
     for head in judgement.heads:
         mine = [
             (result, row.boxes)
             for result, row in rows
-            if row.head == head and row.boxes and row.boxes.changes[ALL].reference
+            if row.head == head and row.boxes and row.boxes.total.reference
         ]
         if mine:
             told.append(_lost(head, mine))
@@ -273,15 +270,13 @@ def _boxes(judgement: Judgement) -> str:
 
 def _lost(whose: str, rows: Sequence[tuple[CellResult, BoxErrors]]) -> str:
     """Returns what became of boxes in the worst cell: by how much it matters, then by boxes lost."""
-    result, boxes = max(
-        rows, key=lambda row: (severity.of_boxes(row[1]).rank, row[1].changes[ALL].lost)
-    )
-    changes = boxes.changes[ALL]
+    result, boxes = max(rows, key=lambda row: (severity.of_boxes(row[1]).rank, row[1].total.lost))
+    changes = boxes.total
     iou = f", mean IoU {fixed(changes.mean_iou, 2)}" if changes.mean_iou is not None else ""
     ap = f", AP {signed(-boxes.shown_drop, 3)}" if boxes.shown_drop is not None else ""
     return (
         f"{whose} loses {changes.lost:g} of {count(round(changes.reference), 'box', 'boxes')}{iou}{ap} "
-        f"({result.cell.environment}, {result.cell.pass_.name})"
+        f"({result.environment}, {result.pass_.name})"
     )
 
 
@@ -324,10 +319,10 @@ def _worth(judgement: Judgement) -> str:
     splits = [
         (head.head, head.budget)
         for result, head in _int8(judgement)
-        if result.cell.environment == judgement.baseline
-        and result.cell.pass_.source is TableSource.SHARED
-        and not result.cell.pass_.implicit
-        and not result.cell.pass_.per_tensor
+        if result.environment == judgement.baseline
+        and result.pass_.source is TableSource.SHARED
+        and not result.pass_.implicit
+        and not result.pass_.per_tensor
         and head.budget
         and head.budget.limit > 0
     ]
@@ -362,7 +357,7 @@ def custom(judgement: Judgement) -> str:
         told = ["The network has no custom operator."]
     else:
         names = [f"{layer.node} ({layer.operator})" for layer in custom]
-        behind = list(dict.fromkeys(head for layer in custom for head in layer.heads))
+        behind = distinct(head for layer in custom for head in layer.heads)
         told = [f"{listed(names, 3)}: {listed(behind)} {verb('is', behind)} behind."]
         blamed = [
             lineage
@@ -378,9 +373,7 @@ def custom(judgement: Judgement) -> str:
     if shares and min(shares) == 1:
         told.append("All multiplications of the heads ran on integers.")
     elif shares:
-        placed = list(
-            dict.fromkeys(name for _, head in _int8(judgement) for name in head.placed_float)
-        )
+        placed = distinct(name for _, head in _int8(judgement) for name in head.placed_float)
         unasked = any(head.float_layers for _, head in _int8(judgement))
         why = (
             f": {listed(placed, 3)} {verb('stand', placed)} before float outputs, and "
@@ -398,6 +391,6 @@ def _int8(judgement: Judgement) -> list[tuple[CellResult, HeadResult]]:
     return [
         (result, head)
         for result in judgement.judged
-        if result.status is Status.OK and result.cell.pass_.precision is Precision.INT8
+        if result.status.ok and result.pass_.is_int8
         for head in result.heads
     ]

@@ -75,7 +75,7 @@ def sections(
 
 def _slow(judgement: Judgement) -> list[tuple[list[str], tuple[str, ...]]]:
     """Returns what is known of why int8 is no faster, with the cells of which all of it is true."""
-    told = {result.cell.id for result in judgement.cells}
+    told = {result.id for result in judgement.cells}
     found: dict[tuple[str, ...], list[str]] = {}
     for int8 in judgement.slow:
         if int8.cell in told:

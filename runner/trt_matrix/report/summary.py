@@ -144,7 +144,7 @@ def _matrix(judgement: Judgement) -> Iterable[str]:
     heads = [_text(head) for head in judgement.heads]
     yield f"| environment | device | pass | {' | '.join(heads)} | latency | verdicts |"
     yield "| --- | --- | --- |" + " ---: |" * len(heads) + " ---: | --- |"
-    results = [cell for cell in judgement.cells if cell.status is Status.OK]
+    results = [cell for cell in judgement.cells if cell.status.ok]
     for result in results[:MOST_ROWS]:
         by_head = {head.head: head for head in result.heads}
         cell = result.cell
@@ -171,7 +171,7 @@ def _sqnr(head: HeadResult | None) -> str:
         return ABSENT
     if head.error.nonfinite:
         return "**NaN**"
-    text = "exact" if head.error.sqnr_db is None else fixed(head.error.sqnr_db)
+    text = "exact" if head.sqnr_db is None else fixed(head.sqnr_db)
     return f"**{text}**" if head.passed is False else text
 
 
@@ -197,7 +197,7 @@ def _disturbed(cells: Iterable[CellResult]) -> Iterable[str]:
     reasons: dict[str, list[str]] = {}
     for result in cells:
         if result.disturbed and result.latency_disturbed:
-            reasons.setdefault(result.disturbed, []).append(result.cell.id)
+            reasons.setdefault(result.disturbed, []).append(result.id)
     if reasons:
         yield "\n### Disturbed: do not trust the latency\n"
     for reason, ids in reasons.items():
@@ -211,8 +211,8 @@ def _who(ids: Sequence[str]) -> str:
 def _not_ok(cells: Iterable[CellResult]) -> Iterable[str]:
     reasons: dict[tuple[Status, str | None], list[str]] = {}
     for result in cells:
-        if result.status is not Status.OK:
-            reasons.setdefault((result.status, result.reason), []).append(result.cell.id)
+        if not result.status.ok:
+            reasons.setdefault((result.status, result.reason), []).append(result.id)
     if reasons:
         yield "\n### Not measured\n"
     for (status, reason), ids in reasons.items():

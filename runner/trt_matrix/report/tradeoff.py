@@ -46,13 +46,13 @@ class Tradeoff:
 def tradeoffs(groups: Sequence[PassGroup], heads: Iterable[str]) -> tuple[Tradeoff, ...]:
     """Returns one for each head, device and batch where two cells or more were timed."""
     timed = [row for row in rows(groups) if row.result.latency]
-    places = dict.fromkeys((row.result.cell.device, _batch(row)) for row in timed)
+    places = dict.fromkeys((row.result.device, _batch(row)) for row in timed)
     found = (
         _tradeoff(
             head,
             device,
             batch,
-            [row for row in timed if (row.result.cell.device, _batch(row)) == (device, batch)],
+            [row for row in timed if (row.result.device, _batch(row)) == (device, batch)],
         )
         for device, batch in places
         for head in heads
@@ -94,7 +94,7 @@ def _point(row: Row, head: str) -> TradeoffPoint | None:
     sqnr = _sqnr(result)
     if latency is None or sqnr is None or not latency.median_s > 0:
         return None
-    kind = kind_of(row.result.cell.pass_)
+    kind = kind_of(row.result.pass_)
     return TradeoffPoint(row=row, kind=kind, latency_s=latency.median_s, sqnr_db=sqnr)
 
 
@@ -104,7 +104,7 @@ def _sqnr(result: HeadResult | None) -> float | None:
         return None
     if result.error.nmse == 0:
         return math.inf
-    sqnr = result.error.sqnr_db
+    sqnr = result.sqnr_db
     return sqnr if sqnr is not None and math.isfinite(sqnr) else None
 
 

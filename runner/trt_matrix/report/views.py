@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import FP32, Pass, Status, TableSource
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.timed_together import timed_together
 from trt_matrix.core.words import count, listed
@@ -26,7 +26,7 @@ class RowPlace(NamedTuple):
 
 
 def place(result: CellResult) -> RowPlace:
-    return RowPlace(result.cell.environment, result.cell.device)
+    return RowPlace(result.environment, result.device)
 
 
 def pass_title(pass_: Pass) -> str:
@@ -58,7 +58,7 @@ def pass_note(pass_: Pass) -> str:
         case TableSource.OWN:
             return "scales made by each environment's own calibrator"
         case None:
-            return "no table" if pass_.precision is Precision.INT8 else "no quantisation"
+            return "no table" if pass_.is_int8 else "no quantisation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,12 +93,12 @@ class Row:
 
     @property
     def is_int8(self) -> bool:
-        return self.result.cell.pass_.precision is Precision.INT8
+        return self.result.pass_.is_int8
 
     @property
     def versions(self) -> tuple[str, ...]:
         """Returns `cuDNN 8.9.2`, as found inside; what the environment's name says is left out."""
-        name = self.result.cell.environment
+        name = self.result.environment
         found = self.result.versions or {"version": self.result.engine_version or name}
         return tuple(
             version if factor == "GPU" else f"{factor} {version}"
@@ -114,13 +114,13 @@ class Row:
         here, there = self.head(name), _head(self.baseline, name)
         if here is None or there is None:
             return None
-        if here.error.sqnr_db is None or there.error.sqnr_db is None:
+        if here.sqnr_db is None or there.sqnr_db is None:
             return None
-        return here.error.sqnr_db - there.error.sqnr_db
+        return here.sqnr_db - there.sqnr_db
 
     def is_bit_identical_to_baseline(self, name: str) -> bool:
         here = self.head(name)
-        return bool(here and self.baseline and self.baseline.cell.id in here.identical_to)
+        return bool(here and self.baseline and self.baseline.id in here.identical_to)
 
     def latency_ratio(self, other: CellResult | None) -> float | None:
         """Returns this median over the other's, where both ran the same batch while the machine did the same."""
@@ -182,19 +182,17 @@ def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> MatrixR
         by_place.setdefault(place(result), []).append(result)
     wholly_idle = {where: key for where, cells in by_place.items() if (key := _idle_key(cells))}
     known = {
-        (place(result), result.cell.pass_): result
-        for result in judgement.cells
-        if result.status is Status.OK
+        (place(result), result.pass_): result for result in judgement.cells if result.status.ok
     }
     stacks = {
         place(result): result.versions for result in reversed(judgement.cells) if result.versions
     }
     by_pass: dict[Pass, list[Row]] = {}
     for number, result in enumerate(judgement.cells):
-        if place(result) in wholly_idle or (kept is not None and result.cell.id not in kept):
+        if place(result) in wholly_idle or (kept is not None and result.id not in kept):
             continue
         row = _row(number, result, judgement.baseline, known)
-        by_pass.setdefault(result.cell.pass_, []).append(row)
+        by_pass.setdefault(result.pass_, []).append(row)
     return MatrixRows(
         groups=tuple(
             PassGroup(pass_=pass_, rows=_by_stack(rows, stacks)) for pass_, rows in by_pass.items()
@@ -212,7 +210,7 @@ def _by_stack(rows: Iterable[Row], stacks: Mapping[RowPlace, Mapping[str, str]])
 
     def rank(row: Row) -> tuple[int, ...]:
         found = stacks.get(place(row.result), {})
-        engine = next(iter(found.items()), row.result.cell.environment)
+        engine = next(iter(found.items()), row.result.environment)
         stack = (engine, found.get("cuDNN"), found.get("CUDA"))
         return tuple(
             known.setdefault(value, len(known)) for known, value in zip(seen, stack, strict=True)
@@ -227,9 +225,9 @@ _IdleKey = tuple[Status, str | None, tuple[str, ...]]
 def _idle_key(cells: Sequence[CellResult]) -> _IdleKey | None:
     """Returns the status and reason that all cells of a place share; None where one says more."""
     endings = {(result.status, result.reason) for result in cells}
-    if len(endings) > 1 or cells[0].status is Status.OK or any(result.log_tail for result in cells):
+    if len(endings) > 1 or cells[0].status.ok or any(result.log_tail for result in cells):
         return None
-    return cells[0].status, cells[0].reason, tuple(result.cell.pass_.name for result in cells)
+    return cells[0].status, cells[0].reason, tuple(result.pass_.name for result in cells)
 
 
 def _row(
@@ -240,13 +238,12 @@ def _row(
 ) -> Row:
     cell = result.cell
     is_baseline = cell.environment == baseline
-    fp32 = Pass(precision=Precision.FP32)
     return Row(
         number=number,
         result=result,
         is_baseline=is_baseline,
         baseline=None if is_baseline else known.get((RowPlace(baseline, cell.device), cell.pass_)),
-        fp32=None if cell.pass_ == fp32 else known.get((place(result), fp32)),
+        fp32=None if cell.pass_ == FP32 else known.get((place(result), FP32)),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.manifest import Behind
 from trt_matrix.core.network.lineage import Lineage, lineage
@@ -25,7 +26,7 @@ def lineages(groups: Sequence[Behind], results: Iterable[CellResult]) -> tuple[L
     cells_of: dict[tuple[_Case, str], list[str]] = {}
     for result in results:
         for cause in dict.fromkeys(cause for head in result.heads for cause in _causes(head)):
-            cells_of.setdefault((_case(result, cause), cause), []).append(result.cell.id)
+            cells_of.setdefault((_case(result, cause), cause), []).append(result.id)
     causes_of: dict[tuple[_Case, tuple[str, ...]], list[str]] = {}
     for (case, cause), cells in cells_of.items():
         causes_of.setdefault((case, tuple(cells)), []).append(cause)
@@ -73,7 +74,7 @@ def _undecided(head: HeadResult) -> bool:
 
 
 def _told(causes: Sequence[str], cells: Sequence[str], sentence: str) -> str:
-    places = list(dict.fromkeys(cell.rpartition("/")[0].removesuffix("/cpu") for cell in cells))
+    places = distinct(cell.rpartition("/")[0].removesuffix("/cpu") for cell in cells)
     return (
         f"{listed([cause.replace('_', ' ') for cause in causes])} in {listed(places)}: {sentence}"
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from trt_matrix.core.answers.sentences import up
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.precisions import LayerReport
@@ -41,7 +42,7 @@ def bridge_sentences(bridges: Iterable[Bridge], layers: LayerReport | None = Non
 
 def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerReport | None) -> str:
     implicit, explicit = ones[0].passes
-    where = listed(list(dict.fromkeys(map(_where, ones))), MOST)
+    where = listed(distinct(map(_where, ones)), MOST)
     builds = count(min(bridge.builds for bridge in ones), "build")
     within = (
         f"{up(max(bridge.within_db for bridge in ones))} dB"

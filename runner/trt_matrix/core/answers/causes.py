@@ -20,6 +20,7 @@ from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.answers.undecided import uncomparable, undecided
 from trt_matrix.core.answers.versions import amount, engines, factors_told, versions
 from trt_matrix.core.cells import Precision, TableSource
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.qdq.placements import PRECISE
 from trt_matrix.core.reduced.told import converted_sentences
 from trt_matrix.core.severity import Severity
@@ -60,9 +61,7 @@ def causes(rows: Sequence[Row], baseline: str, *, boxless: bool = False) -> list
 def _plainly(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """A kind that has no words of its own."""
     names, facts = environments(told_verdicts), KINDS[told_verdicts[0].verdict.kind]
-    against = list(
-        dict.fromkeys(row.verdict.against for row in told_verdicts if row.verdict.against)
-    )
+    against = distinct(row.verdict.against for row in told_verdicts if row.verdict.against)
     return made(
         told_verdicts,
         rows,
@@ -89,14 +88,14 @@ def _fp32(told_verdicts: Sequence[ToldVerdict], _rows: Sequence[Row], _baseline:
 
 
 def _kept(rows: Sequence[ToldVerdict]) -> str:
-    known = [row.head.error.sqnr_db for row in rows if row.head.error.sqnr_db is not None]
+    known = [row.head.sqnr_db for row in rows if row.head.sqnr_db is not None]
     return f"{verb('keep', environments(rows))} {span(known)} dB" if known else "keeps no number"
 
 
 def _reduced(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """A floating-point precision below what its roundings cost, or below another version."""
     names = environments(told_verdicts)
-    precision = str(told_verdicts[0].result.cell.pass_.precision)
+    precision = str(told_verdicts[0].result.pass_.precision)
     levels = {
         row.verdict.against for row in told_verdicts if "/" not in (row.verdict.against or "")
     }
@@ -106,23 +105,21 @@ def _reduced(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baselin
             f"less than the {listed(sorted(filter(None, levels)))} that its roundings leave"
         )
     others = {
-        result.cell.environment: head.error.sqnr_db
+        result.environment: head.sqnr_db
         for result, head in rows
-        if result.cell.environment not in names
-        and str(result.cell.pass_.precision) == precision
-        and head.error.sqnr_db is not None
+        if result.environment not in names
+        and str(result.pass_.precision) == precision
+        and head.sqnr_db is not None
         and says_something(head)
     }
     if others:
         parts.append(f"where {listed(list(others), 3)} keeps {span(others.values())} dB")
-    harmless = not levels and all(
-        (row.head.error.sqnr_db or 0.0) >= EXACT_DB for row in told_verdicts
-    )
+    harmless = not levels and all((row.head.sqnr_db or 0.0) >= EXACT_DB for row in told_verdicts)
     finding = made(
         told_verdicts,
         rows,
         f"the {'engine' if levels else 'version'} in {precision}: {listed(names, 3)}",
-        f"{', '.join(parts)}.{factors_told(told_verdicts)}{converted_sentences((row.result.cell.environment, row.result.facts) for row in told_verdicts)}",
+        f"{', '.join(parts)}.{factors_told(told_verdicts)}{converted_sentences((row.result.environment, row.result.facts) for row in told_verdicts)}",
         f"Use fp32 there, or another version; look for a layer that {_NEEDS.get(precision, 'needs more digits')} in "
         f"{precision}.",
         Severity.HARMLESS if harmless else Severity.SEVERE if levels else None,
@@ -141,11 +138,9 @@ _EXACT = (
 def _loss(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """The same scales in exact arithmetic keep more."""
     names = environments(told_verdicts)
-    passes = {row.result.cell.pass_.name for row in told_verdicts}
-    ran = {
-        result.cell.environment for result, _ in int8_of(rows) if result.cell.pass_.name in passes
-    }
-    every = len(ran) > 1 and ran == {row.result.cell.environment for row in told_verdicts}
+    passes = {row.result.pass_.name for row in told_verdicts}
+    ran = {result.environment for result, _ in int8_of(rows) if result.pass_.name in passes}
+    every = len(ran) > 1 and ran == {row.result.environment for row in told_verdicts}
     where = f"every version that ran ({listed(names)})" if every else listed(names)
     costs = losses(told_verdicts)
     alike = every and max(costs, default=0.0) - min(costs, default=0.0) <= ALIKE_DB
@@ -161,7 +156,7 @@ def _loss(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: 
             "same scales. It multiplies u8 by s8, and the processor has no VNNI: pairs of products are "
             "added in int16 there, and clipped.",
             f"{_EXACT}; or use a processor with VNNI."
-            if all(row.result.cell.pass_.source is TableSource.SHIPPED for row in told_verdicts)
+            if all(row.result.pass_.source is TableSource.SHIPPED for row in told_verdicts)
             else f"Use `quantisation: {{activations: int8}}` there (auto does). {_EXACT}; or use a processor with VNNI.",
         )
     return made(
@@ -178,11 +173,11 @@ def _spared(
     told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], passes: Collection[str]
 ) -> bool:
     """Whether a version loses nothing where it may saturate too: then that is not it, or not alone."""
-    losing = {row.result.cell.id for row in told_verdicts}
+    losing = {row.result.id for row in told_verdicts}
     return any(
         result.may_saturate
-        and result.cell.pass_.name in passes
-        and result.cell.id not in losing
+        and result.pass_.name in passes
+        and result.id not in losing
         and says_something(head)
         for result, head in int8_of(rows)
     )
@@ -224,7 +219,7 @@ def _better_table(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]) -> 
     better = [
         (head.budget.calibration, table_name(result))
         for result, head in rows
-        if result.cell.environment in names
+        if result.environment in names
         and result.placed in placements
         and head.budget
         and head.budget.calibration < worst
@@ -237,10 +232,10 @@ def _better_table(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]) -> 
 
 
 def _tables(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
-    tables = list(dict.fromkeys(table_name(row.result) for row in told_verdicts))
+    tables = distinct(table_name(row.result) for row in told_verdicts)
     costs = "costs" if len(tables) == 1 and not tables[0].endswith("scales") else "cost"
     best = _best_table(told_verdicts, rows)
-    if any(row.result.cell.pass_.source is TableSource.SHIPPED for row in told_verdicts):
+    if any(row.result.pass_.source is TableSource.SHIPPED for row in told_verdicts):
         advice = (
             "Quantise the network anew: here with `model.quantised: strip`, or where it was made."
         )
@@ -273,14 +268,14 @@ def _best_table(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]) -> st
         for result, head in rows
         if head.budget
         and result.placed in placements
-        and (result.cell.environment in names or result.cell.pass_.source is TableSource.SHARED)
+        and (result.environment in names or result.pass_.source is TableSource.SHARED)
     ]
     return min(simulated)[1] if simulated else None
 
 
 def _weights(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     """One scale a weight costs more than a scale a channel, with the same table."""
-    passes = sorted({row.result.cell.pass_.name for row in told_verdicts})
+    passes = sorted({row.result.pass_.name for row in told_verdicts})
     return made(
         told_verdicts,
         rows,
@@ -294,9 +289,7 @@ def _weights(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baselin
 
 def _limit(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str) -> Finding:
     gated = [row for row in told_verdicts if row.verdict.against == "the gate"]
-    placements = list(
-        dict.fromkeys(row.result.placed.told for row in told_verdicts if row.result.placed)
-    )
+    placements = distinct(row.result.placed.told for row in told_verdicts if row.result.placed)
     placed = f" in this placement ({placements[0]})" if len(placements) == 1 else ""
     if gated:
         limits = [
@@ -307,10 +300,10 @@ def _limit(told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline:
         kept = f" ({span(limits)} dB)" if limits else ""
         text = f"Even the best table known{kept} is beyond the gate, with exact arithmetic{placed}."
     else:
-        judged = {result.cell.id for result, _ in speaking(int8_of(rows))}
-        of_best = [row for row in told_verdicts if row.result.cell.id in judged] or told_verdicts
+        judged = {result.id for result, _ in speaking(int8_of(rows))}
+        of_best = [row for row in told_verdicts if row.result.id in judged] or told_verdicts
         worst = max(of_best, key=lambda row: severity.of_boxes(row.head.boxes).rank)
-        text = f"{capital(worst.verdict.why or '')} ({worst.result.cell.id})."
+        text = f"{capital(worst.verdict.why or '')} ({worst.result.id})."
     return made(
         told_verdicts,
         rows,
@@ -339,7 +332,7 @@ def _fallbacks(
     told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row], _baseline: str
 ) -> Finding:
     names = environments(told_verdicts)
-    layers = list(dict.fromkeys(layer for row in told_verdicts for layer in row.head.float_layers))
+    layers = distinct(layer for row in told_verdicts for layer in row.head.float_layers)
     return made(
         told_verdicts,
         rows,

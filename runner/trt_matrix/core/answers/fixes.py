@@ -22,6 +22,7 @@ from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix, remedy
 from trt_matrix.core.answers.tried import RunFacts, float_command, in_float, is_of, not_held, tried
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
@@ -53,7 +54,7 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     deployed = known.deployed()
     wrong = sorted(
         (result for result in deployed if is_bad(result)),
-        key=lambda result: (result.cell.environment != judgement.baseline, _worst_db(result)),
+        key=lambda result: (result.environment != judgement.baseline, _worst_db(result)),
     )
     shown = _equal_ranges(wrong, known)
     if not (wrong or shown):
@@ -61,8 +62,8 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     shown += [_shown(fix, now, known) for now in wrong for fix in tried(now, known)]
     shown += _diagnosed(wrong, known)
     # A table that the baseline does well with is no fault of its images.
-    sound = any(result.cell.environment == judgement.baseline for result in deployed) and (
-        not wrong or wrong[0].cell.environment != judgement.baseline
+    sound = any(result.environment == judgement.baseline for result in deployed) and (
+        not wrong or wrong[0].environment != judgement.baseline
     )
     report = None if sound else judgement.calibration
     shown += [_shown(fix, now, known) for now in wrong[:1] for fix in image_fixes(now, report)]
@@ -143,7 +144,7 @@ def _shown(
 
 def _worst_db(result: CellResult) -> float:
     bad = bad_heads(result)
-    known = [head.error.sqnr_db for head in result.heads if head.head in bad]
+    known = [head.sqnr_db for head in result.heads if head.head in bad]
     return min((one for one in known if one is not None), default=0.0)
 
 
@@ -158,20 +159,18 @@ def _together(group: Sequence[_Shown], known: RunFacts) -> _Shown | None:
     cells = tuple(dict.fromkeys(cell for shown in worth for cell in shown.fix.cells))
     parts = [first.fix.why]
     if least is not Basis.UNKNOWN:
-        parts = [f"in {first.now.cell.environment} {_numbers(first)}", *parts]
+        parts = [f"in {first.now.environment} {_numbers(first)}", *parts]
         if first.fix.now.lost is not None and first.fix.reaches.lost is None:
             parts.append("what becomes of boxes was not looked at")
     if len(worth) < len(group):
-        gaining = {shown.now.cell.environment for shown in worth}
+        gaining = {shown.now.environment for shown in worth}
         others = dict.fromkeys(
-            shown.now.cell.id
-            if shown.now.cell.environment in gaining
-            else shown.now.cell.environment
+            shown.now.id if shown.now.environment in gaining else shown.now.environment
             for shown in group
             if shown not in worth
         )
         parts.append(f"no gain in {listed(list(others), MOST)}")
-    elif len(names := {shown.now.cell.environment for shown in worth}) > 1:
+    elif len(names := {shown.now.environment for shown in worth}) > 1:
         parts.append(f"a gain in {len(names)} environments")
     parts += _unheld((cell for shown in group for cell in shown.fix.cells), known)
     fix = replace(first.fix, why=f"{capital('; '.join(filter(None, parts)))}.", cells=cells)
@@ -207,7 +206,7 @@ def _unheld(cells: Iterable[str], known: RunFacts) -> Iterator[str]:
     told: dict[tuple[str, ...], list[str]] = {}
     for cell in dict.fromkeys(cells):
         if layers := not_held(known.by_id[cell], known):
-            told.setdefault(layers, []).append(known.by_id[cell].cell.environment)
+            told.setdefault(layers, []).append(known.by_id[cell].environment)
     for layers, names in told.items():
         yield f"{listed(names, MOST)} ran {listed(layers, MOST)} in int8 all the same"
 
@@ -222,7 +221,7 @@ def _spoils(group: Sequence[_Shown]) -> Iterator[str]:
         first = spoilt[0]
         yield (
             f"{capital(first.fix.what)}: heads gain and boxes go, so it is no fix "
-            f"({_numbers(first)}, in {first.now.cell.environment}"
+            f"({_numbers(first)}, in {first.now.environment}"
             f"{', simulated' if first.fix.basis is Basis.SIMULATED else ''})."
         )
 
@@ -238,20 +237,20 @@ def _without_effect(
         if shown.gain.spoils or shown.gain.worth
         for cell in shown.fix.cells
     }
-    beside = [result for now in wrong for result in known.beside(now) if result.cell.pass_.mixed]
+    beside = [result for now in wrong for result in known.beside(now) if result.pass_.mixed]
     found: dict[str, list[str]] = {}
     for result in beside:
-        if result.cell.id in told:
+        if result.id in told:
             continue
-        layers = count(len(result.cell.pass_.exclude), "layer")
+        layers = count(len(result.pass_.exclude), "layer")
         why = f"nothing is gained by {layers} in float"
         if not any(map(says_something, result.heads)):
             why = f"the output with {layers} in float cannot be judged"
         elif missed := not_held(result, known):
             why = f"{why}: it ran {listed(missed, MOST)} in int8 all the same"
-        found.setdefault(why, []).append(result.cell.id)
+        found.setdefault(why, []).append(result.id)
     for why, cells in found.items():
-        yield f"In {listed(list(dict.fromkeys(cells)), MOST)} {why}."
+        yield f"In {listed(distinct(cells), MOST)} {why}."
 
 
 # The diagnosis
@@ -286,7 +285,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
         for cell in dict.fromkeys(way.cells) if layers else ():
             now = known.by_id.get(cell)
             mine = _builds_of(cell, way)
-            if now is None or now.cell.pass_.mixed or not (lost := mine.lost()):
+            if now is None or now.pass_.mixed or not (lost := mine.lost()):
                 continue
             digest = way.table_sha256 or known.table(now)
             file = f"tables/{digest[:12]}.json" if digest else "TABLE"
@@ -314,7 +313,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
         showns,
         key=lambda shown: (
             not shown.fix.needed,
-            shown.now.cell.environment != known.judgement.baseline,
+            shown.now.environment != known.judgement.baseline,
             -shown.gain.best_db,
         ),
     )
@@ -332,7 +331,7 @@ def _builds_of(cell: str, way: ImplicitBuilds) -> ImplicitBuilds:
 
 def _mix(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
     mix = diagnosis.mix
-    if mix is None or now.cell.pass_.algorithm == "best":
+    if mix is None or now.pass_.algorithm == "best":
         return None
     before, after, on = _held_against(diagnosis, mix.chosen, mix.confirmed)
     return Fix(
@@ -345,7 +344,7 @@ def _mix(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
         basis=Basis.SIMULATED,
         now=before,
         reaches=after,
-        against=now.cell.id,
+        against=now.id,
         command="calibration: {shared: best}",
     )
 
@@ -359,7 +358,7 @@ def _chosen(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
     before, after, on = _held_against(
         diagnosis, chosen, search.confirmed if search.chosen else None
     )
-    kept = tuple(dict.fromkeys((*now.cell.pass_.exclude, *chosen.layers)))
+    kept = tuple(dict.fromkeys((*now.pass_.exclude, *chosen.layers)))
     why = f"simulated on {on}"
     if search.chosen is None:
         why += "; no set that was tried keeps every limit"
@@ -372,8 +371,8 @@ def _chosen(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
         basis=Basis.SIMULATED,
         now=before,
         reaches=after,
-        against=now.cell.id,
-        command=float_command(kept, implicit=now.cell.pass_.implicit),
+        against=now.id,
+        command=float_command(kept, implicit=now.pass_.implicit),
     )
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from trt_matrix.core.boxes.precision_draws import ApDraws, interval
 from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.verdicts.gates import SPOKEN, WHOLE_NETWORK, GateResult
 from trt_matrix.core.words import listed
@@ -43,23 +44,17 @@ def network_gates_sentence(results: Sequence[CellResult]) -> str:
     Args:
         results: Every planned cell.
     """
-    results = [result for result in results if not result.cell.pass_.mixed]
+    results = [result for result in results if not result.pass_.mixed]
     gated = [(result, result) for result in results if result.gates]
-    precisions = {cell.cell.pass_.precision for cell, _ in gated}
-    free = {
-        result.cell.pass_.precision
-        for result in results
-        if result.status is Status.OK and not result.gates
-    }
+    precisions = {cell.pass_.precision for cell, _ in gated}
+    free = {result.pass_.precision for result in results if result.status.ok and not result.gates}
     # A precision of which no cell ran may have a gate: said to be unknown sooner than left out.
     wanted = [
-        result
-        for result in results
-        if result.cell.pass_.precision.gated and result.status != Status.OK
+        result for result in results if result.pass_.precision.gated and result.status != Status.OK
     ]
-    wanted = [result for result in wanted if result.cell.pass_.precision in precisions or
-              result.cell.pass_.precision not in free]  # fmt: skip
-    broken = [result.cell.id for result in wanted if not result.status.never_started]
+    wanted = [result for result in wanted if result.pass_.precision in precisions or
+              result.pass_.precision not in free]  # fmt: skip
+    broken = [result.id for result in wanted if not result.status.never_started]
     return _sentence(gated, broken, len(wanted) - len(broken), f"the {WHOLE_NETWORK}'s gate")
 
 
@@ -115,9 +110,9 @@ def _holding(rows: Sequence[Gated], broken: Sequence[str], ran: str) -> str:
 
 def _kind(rows: Sequence[Gated], broken: Sequence[str] = ()) -> str:
     """Returns `int8 and fp16`: the precisions of cells, in the order of the plan."""
-    passes = [cell.cell.pass_.name for cell, _ in rows]
+    passes = [cell.pass_.name for cell, _ in rows]
     passes += [one.rpartition("/")[2] for one in broken]
-    return listed(list(dict.fromkeys(pass_.partition("-")[0] for pass_ in passes)))
+    return listed(distinct(pass_.partition("-")[0] for pass_ in passes))
 
 
 def _unsure(limit: GateResult, gated: Sequence[Gated]) -> str:
@@ -163,14 +158,14 @@ def _cells(chosen: Sequence[CellResult], rows: Sequence[Gated]) -> str:
     """Names cells; a pass of which all are chosen is named once."""
     if len(chosen) == len(rows) > 1:
         return f"every {_kind(rows)} cell"
-    amounts = Counter(cell.cell.pass_.name for cell, _ in rows)
-    found = Counter(cell.cell.pass_.name for cell in chosen)
+    amounts = Counter(cell.pass_.name for cell, _ in rows)
+    found = Counter(cell.pass_.name for cell in chosen)
     names = []
     for cell in chosen:
-        name = cell.cell.pass_.name
+        name = cell.pass_.name
         whole = found[name] == amounts[name] > 1
-        names.append(f"{name} everywhere" if whole else cell.cell.id)
-    return listed(list(dict.fromkeys(names)))
+        names.append(f"{name} everywhere" if whole else cell.id)
+    return listed(distinct(names))
 
 
 def disagreement_sentence(
@@ -258,14 +253,14 @@ def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
     for (environment, device), here in places.items():
         yield from combinations(here, 2)
         if environment != baseline:
-            there = {row[0].cell.pass_: row for row in places.get((baseline, device), ())}
+            there = {row[0].pass_: row for row in places.get((baseline, device), ())}
             for row in here:
-                if row[0].cell.pass_ in there:
-                    yield row, there[row[0].cell.pass_]
+                if row[0].pass_ in there:
+                    yield row, there[row[0].pass_]
 
 
 def _disagreements(better: Row, worse: Row, draws: ApDraws) -> Iterable[_Disagreement]:
-    one, other = better[1].error.sqnr_db, worse[1].error.sqnr_db
+    one, other = better[1].sqnr_db, worse[1].sqnr_db
     if one is None or other is None or one - other < LEAST_DB:
         return
     for name in AP_LIMITS:
@@ -282,7 +277,7 @@ def _lost_between(
     better: Row, worse: Row, limit: str, draws: ApDraws
 ) -> tuple[float, float] | None:
     """Returns the interval of the AP that the first has less than the second, paired over images."""
-    one, other = (draws.get((cell.cell.id, head.head)) for cell, head in (better, worse))
+    one, other = (draws.get((cell.id, head.head)) for cell, head in (better, worse))
     if one is None or other is None:
         return None
     return interval((other - one)[:, AP_LIMITS.index(limit)])

@@ -10,8 +10,7 @@ from trt_matrix.core.answers.rows import int8_of, rows_of
 from trt_matrix.core.answers.since import environments_of, run_of, where
 from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.answers.strips import Strip
-from trt_matrix.core.boxes.results import ALL, BoxErrors
-from trt_matrix.core.cells import Precision
+from trt_matrix.core.boxes.results import BoxErrors
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import ap_change
 from trt_matrix.core.severity import Severity
@@ -91,7 +90,7 @@ def _of_int8(judgement: Judgement, strip: Strip) -> bool:
     if answer is None:
         return False
     if any(
-        result.cell.pass_.precision is Precision.INT8 and head.passed is False
+        result.pass_.is_int8 and head.passed is False
         for result, head in rows_of(strip.head, judgement.judged)
     ):
         return True
@@ -142,15 +141,15 @@ def _losses(judgement: Judgement, head: str, finding: Finding) -> list[float]:
     """Returns by how many dB the cells of a finding are below the baseline's of the same device and pass."""
     rows = rows_of(head, judgement.judged)
     base = {
-        (result.cell.device, result.cell.pass_): row.error.sqnr_db
+        (result.device, result.pass_): row.sqnr_db
         for result, row in rows
-        if result.cell.environment == judgement.baseline
+        if result.environment == judgement.baseline
     }
     found = []
     for result, row in rows:
-        other = base.get((result.cell.device, result.cell.pass_))
-        if result.cell.id in finding.cells and other is not None and row.error.sqnr_db is not None:
-            found.append(other - row.error.sqnr_db)
+        other = base.get((result.device, result.pass_))
+        if result.id in finding.cells and other is not None and row.sqnr_db is not None:
+            found.append(other - row.sqnr_db)
     return [loss for loss in found if loss > 0]
 
 
@@ -161,7 +160,7 @@ def _subject(judgement: Judgement, strips: Sequence[Strip]) -> str:
         # The number behind it is that of the best table that ran, not of every table that is blamed.
         spoken = speaking(int8_of(rows_of(strips[0].head, judgement.judged)))
         tables = dict.fromkeys(
-            table_name(result) for result, _ in spoken if result.cell.id in first.cells
+            table_name(result) for result, _ in spoken if result.id in first.cells
         )
         return f"INT8 with {listed(list(tables), 2)}" if tables else "INT8"
     return "INT8"
@@ -175,9 +174,9 @@ def whole_boxes(judgement: Judgement) -> tuple[BoxErrors, ...]:
             for result in judgement.judged
             if result.boxes
             and result.boxes.whole
-            and result.cell.pass_.precision is Precision.INT8
-            and not result.cell.pass_.mixed
-            and result.boxes.whole.changes[ALL].reference
+            and result.pass_.is_int8
+            and not result.pass_.mixed
+            and result.boxes.whole.total.reference
         ]
     )
     return tuple(result.boxes.whole for result in best if result.boxes and result.boxes.whole)
@@ -188,7 +187,7 @@ def _boxes(judgement: Judgement, boxes: Sequence[BoxErrors], *, matters: bool) -
     reference = judgement.reference_ap
     drops = [box.ap_drop for box in boxes if box.ap_drop is not None]
     drop = max(drops, default=None)
-    changes = [box.changes[ALL] for box in boxes]
+    changes = [box.total for box in boxes]
     lost, new = max(change.lost for change in changes), max(change.new for change in changes)
     total = max(change.reference for change in changes)
     up_to = (

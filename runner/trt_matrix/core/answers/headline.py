@@ -19,7 +19,7 @@ from trt_matrix.core.answers.since import since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
 from trt_matrix.core.answers.whom import FLOATS, send_to, whose
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import Severity
@@ -137,7 +137,7 @@ def _word(judgement: Judgement, how: str, whole: Answer) -> str:
         return "nothing planned"
     if how == "open":
         return "not decided"
-    ran = any(result.status is Status.OK for result in judgement.cells)
+    ran = any(result.status.ok for result in judgement.cells)
     return degree(whole) if ran or how != "none" else "nothing ran"
 
 
@@ -171,9 +171,9 @@ def _leading(
 
 
 def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
-    if not any(result.status is Status.OK for result in judgement.cells):
+    if not any(result.status.ok for result in judgement.cells):
         return _nothing_ran(judgement)
-    parts = list(dict.fromkeys(_events(judgement, whole)))
+    parts = distinct(_events(judgement, whole))
     shown = parts[:2]
     more = len(parts) - len(shown)
     if shown:
@@ -191,13 +191,13 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
         return f"{capital(kept)}."
-    if not any(result.status is Status.OK for result in judgement.cells if _is_int8(result)):
+    if not any(result.status.ok for result in judgement.cells if _is_int8(result)):
         return "No cell in int8 ran, and nothing was found in the others."
     return "Nothing was found, but not all was looked at."
 
 
 def _is_int8(result: CellResult) -> bool:
-    return result.cell.pass_.precision is Precision.INT8
+    return result.pass_.is_int8
 
 
 def _small(text: str) -> str:
@@ -207,11 +207,9 @@ def _small(text: str) -> str:
 def _nothing_ran(judgement: Judgement) -> str:
     if not judgement.cells:
         return "Nothing was planned."
-    reasons = list(
-        dict.fromkeys(
-            (result.reason or str(result.status).replace("_", " ")).split("\n")[0].rstrip(".")
-            for result in judgement.cells
-        )
+    reasons = distinct(
+        (result.reason or str(result.status).replace("_", " ")).split("\n")[0].rstrip(".")
+        for result in judgement.cells
     )
     return f"Nothing ran: {'; '.join(reasons[:MOST])}."
 
@@ -249,14 +247,12 @@ def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
     for kind, name in FLOATS.items():
         found = [(head, finding) for head, finding in by_head if finding.kind is kind]
         if found:
-            names = list(
-                dict.fromkeys(name for _, finding in found for name in finding.environments)
-            )
-            heads_ = list(dict.fromkeys(head for head, _ in found))
+            names = distinct(name for _, finding in found for name in finding.environments)
+            heads_ = distinct(head for head, _ in found)
             yield f"{name} loses more than its rounding in {listed(names, MOST)} ({listed(heads_, MOST)})"
     none = [finding for _, finding in by_head if finding.kind is Kind.NOTHING_QUANTISED]
     if none:
-        names = list(dict.fromkeys(name for finding in none for name in finding.environments))
+        names = distinct(name for finding in none for name in finding.environments)
         yield f"nothing ran in INT8 in {listed(names, MOST)}: no gain, no loss"
 
 
@@ -306,7 +302,7 @@ def _facts(
     fix = best_fix(judgement.fixes)
     if fix and whole.severity.rank >= Severity.VISIBLE.rank:
         yield Fact(FIX_COSTS, fix_cost(judgement, fix))
-    idle = [result for result in judgement.cells if result.status is not Status.OK]
+    idle = [result for result in judgement.cells if not result.status.ok]
     left = judgement.facts.get("unselected")
     rest = (
         f"{count(left, 'cell')} of matrix.yaml not selected"
@@ -314,10 +310,8 @@ def _facts(
         else ""
     )
     if idle:
-        reasons = list(
-            dict.fromkeys(
-                f"{str(result.status).replace('_', ' ')}: {_brief(result)}" for result in idle
-            )
+        reasons = distinct(
+            f"{str(result.status).replace('_', ' ')}: {_brief(result)}" for result in idle
         )
         more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
         yield Fact(

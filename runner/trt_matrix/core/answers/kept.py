@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from trt_matrix.core import severity
 from trt_matrix.core.answers.rows import says_something
-from trt_matrix.core.boxes.results import ALL
 from trt_matrix.core.diagnosis.record import Numbers, SetRecord
 from trt_matrix.core.fix import KeptQuality
 from trt_matrix.core.judgement import CellResult, HeadResult
@@ -20,12 +19,12 @@ NOISES = 2.0
 
 
 def of_cell(result: CellResult) -> KeptQuality:
-    whole = result.boxes.whole if result.boxes else None
-    changes = whole.changes[ALL] if whole else None
+    whole = result.whole_boxes
+    changes = whole.total if whole else None
     gates = (result.passed, *(head.passed for head in result.heads))
     known = [gate for gate in gates if gate is not None]
     return KeptQuality(
-        sqnr_db={head.head: head.error.sqnr_db for head in result.heads if says_something(head)},
+        sqnr_db={head.head: head.sqnr_db for head in result.heads if says_something(head)},
         ap_drop=whole.ap_drop if whole else None,
         lost=changes.lost if changes else None,
         new=changes.new if changes else None,
@@ -94,7 +93,7 @@ def bad_heads(result: CellResult) -> tuple[str, ...]:
     return tuple(
         head.head
         for head in result.heads
-        if head.error.sqnr_db is not None and says_something(head) and _bad(head)
+        if head.sqnr_db is not None and says_something(head) and _bad(head)
     )
 
 
@@ -105,7 +104,7 @@ def _bad(head: HeadResult) -> bool:
 
 def is_bad(result: CellResult) -> bool:
     """Whether something is wrong with a head of a cell, or with all of its boxes together."""
-    whole = severity.of_boxes(result.boxes.whole if result.boxes else None)
+    whole = severity.of_boxes(result.whole_boxes)
     return bool(bad_heads(result)) or result.passed is False or _seen(whole)
 
 

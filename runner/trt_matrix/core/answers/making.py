@@ -40,9 +40,9 @@ def made(
     kind = told_verdicts[0].verdict.kind
     beatable = kind in BEATABLE
     spoken = speaking(int8_of(rows), everywhere=not beatable)
-    judged = {result.cell.id for result, _ in spoken}
-    cells = tuple(dict.fromkeys(row.result.cell.id for row in told_verdicts))
-    int8 = all(row.result.cell.pass_.precision == "int8" for row in told_verdicts)
+    judged = {result.id for result, _ in spoken}
+    cells = tuple(dict.fromkeys(row.result.id for row in told_verdicts))
+    int8 = all(row.result.pass_.precision == "int8" for row in told_verdicts)
     fails = KINDS[kind].fault and any(row.head.passed is False for row in told_verdicts)
     if kind is Kind.INCONCLUSIVE:
         fails = any(_may_fail(row) for row in told_verdicts)
@@ -52,7 +52,7 @@ def made(
         fault=fault,
         text=text,
         advice=advice,
-        environments=tuple(dict.fromkeys(row.result.cell.environment for row in told_verdicts)),
+        environments=tuple(dict.fromkeys(row.result.environment for row in told_verdicts)),
         cells=cells,
         severity=Severity.SEVERE if fails else severity.worst(matters),
         confidence=sureness(kind, told_verdicts),
@@ -65,7 +65,7 @@ def _may_fail(row: ToldVerdict) -> bool:
     """Whether what is not decided would be half of what a head lacks to its gate, or more."""
     if row.head.passed is not False:
         return False
-    gate, now, loss = row.head.gate_sqnr_db, row.head.error.sqnr_db, loss_db(row.verdict)
+    gate, now, loss = row.head.gate_sqnr_db, row.head.sqnr_db, loss_db(row.verdict)
     return gate is None or now is None or loss is None or loss >= (gate - now) / 2
 
 
@@ -74,6 +74,6 @@ def _severity(row: ToldVerdict, rows: Sequence[Row]) -> Severity:
     of_db = severity.of_db(loss_db(row.verdict))
     if row.verdict.kind not in VERSIONS:
         return of_db
-    base = next((h for r, h in rows if r.cell.id == row.verdict.against), None)
+    base = next((h for r, h in rows if r.id == row.verdict.against), None)
     boxes = severity.boxes_apart(row.head.boxes, base.boxes if base else None)
     return severity.worst((of_db, boxes))

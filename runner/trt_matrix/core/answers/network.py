@@ -8,8 +8,8 @@ from trt_matrix.core.answers.degree import NOT_KNOWN, degree, state
 from trt_matrix.core.answers.findings import HARM_UNKNOWN
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.speaking import table_name
-from trt_matrix.core.boxes.results import ALL
 from trt_matrix.core.cells import TableSource
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.rounding import AP_DECIMALS, FEW, LARGE_AP
 from trt_matrix.core.severity import Severity
@@ -32,7 +32,7 @@ def network_answer(
         answers: One a head.
         sentence: What its gate says.
     """
-    judged = [result for result in results if not result.cell.pass_.mixed]
+    judged = [result for result in results if not result.pass_.mixed]
     boxes = _boxes(judged, answers)
     findings = (*boxes, *did_not_run(results))
     told = [finding for finding in findings if finding.severity is not Severity.NONE]
@@ -78,7 +78,7 @@ def _decided(answer: Answer) -> Severity:
 
 
 def _lost(result: CellResult) -> float:
-    return result.boxes.whole.changes[ALL].lost if result.boxes and result.boxes.whole else 0.0
+    return result.boxes.whole.total.lost if result.boxes and result.boxes.whole else 0.0
 
 
 def _slower(cells: Sequence[CellResult]) -> str:
@@ -101,14 +101,13 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
     judged = [
         result
         for result in results
-        if result.boxes and result.boxes.whole and result.cell.pass_.precision.gated
+        if result.boxes and result.boxes.whole and result.pass_.precision.gated
     ]
     failed = [result for result in judged if result.passed is False]
     seen = [
         result
         for result in judged
-        if severity.of_boxes(result.boxes.whole if result.boxes else None).rank
-        >= Severity.VISIBLE.rank
+        if severity.of_boxes(result.whole_boxes).rank >= Severity.VISIBLE.rank
         and result.passed is not True
     ]
     # The cells that are named first are those that lose most.
@@ -119,7 +118,7 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
     if not cell_results:
         return [_unknown(unknown)] if unknown else []
     whole = [result.boxes.whole for result in cell_results if result.boxes and result.boxes.whole]
-    changes = [errors.changes[ALL] for errors in whole]
+    changes = [errors.total for errors in whole]
     lost = [change.lost for change in changes]
     ends = sorted({f"{min(lost):g}", f"{max(lost):g}"}, key=float)
     boxes = count(round(changes[0].reference), "box", "boxes")
@@ -144,13 +143,13 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
         Finding(
             kind=Kind.UNEXPLAINED_LOSS,
             fault=f"{', '.join(parts)}{'; the gate fails' if failed else ''}",
-            text=f"In {listed([result.cell.id for result in cell_results], 3)} {', and '.join(parts)}.{beaten}"
+            text=f"In {listed([result.id for result in cell_results], 3)} {', and '.join(parts)}.{beaten}"
             f"{' Of its heads: ' + listed(causes, 3) + '.' if causes else ''}",
             advice="See each head below for what would help."
             if causes
             else "No head has a cause by itself: compare the boxes below.",
-            environments=tuple(dict.fromkeys(result.cell.environment for result in cell_results)),
-            cells=tuple(result.cell.id for result in cell_results),
+            environments=tuple(dict.fromkeys(result.environment for result in cell_results)),
+            cells=tuple(result.id for result in cell_results),
             severity=Severity.SEVERE
             if failed
             else severity.worst(severity.of_boxes(errors) for errors in whole),
@@ -162,11 +161,9 @@ def _boxes(results: Sequence[CellResult], answers: Sequence[Answer]) -> list[Fin
 
 def _beaten(seen: Sequence[CellResult], results: Sequence[CellResult]) -> str:
     """Returns what tables lose that another one beats, where they lose more: nobody should use them."""
-    ids = {result.cell.id for result in results}
+    ids = {result.id for result in results}
     others = [
-        result
-        for result in seen
-        if result.cell.id not in ids and result.boxes and result.boxes.whole
+        result for result in seen if result.id not in ids and result.boxes and result.boxes.whole
     ]
     most = max((_mean_loss([result])[1] for result in results), default=0.0)
     # A box more is no reason: what tables of one kind lose varies by as much.
@@ -174,11 +171,9 @@ def _beaten(seen: Sequence[CellResult], results: Sequence[CellResult]) -> str:
     if not worse:
         return ""
     lost = max(
-        result.boxes.whole.changes[ALL].lost
-        for result in worse
-        if result.boxes and result.boxes.whole
+        result.boxes.whole.total.lost for result in worse if result.boxes and result.boxes.whole
     )
-    names = list(dict.fromkeys(table_name(result) for result in worse))
+    names = distinct(table_name(result) for result in worse)
     return f" Do not use {listed(names, 3)}: up to {lost:g} are lost with {'it' if len(names) == 1 else 'them'}."
 
 
@@ -186,7 +181,7 @@ def with_best_tables(results: Sequence[CellResult]) -> list[CellResult]:
     """Returns those with the table that loses least, of each way to int8 and each other precision."""
     ways: dict[tuple[str, bool], dict[str, list[CellResult]]] = {}
     for result in results:
-        pass_ = result.cell.pass_
+        pass_ = result.pass_
         passes = ways.setdefault((str(pass_.precision), pass_.implicit), {})
         passes.setdefault(pass_.name, []).append(result)
     best: list[CellResult] = []
@@ -194,12 +189,8 @@ def with_best_tables(results: Sequence[CellResult]) -> list[CellResult]:
         seen: set[tuple[str, str]] = set()
         for some in _best_first(list(passes.values())):
             # Where the best table did not run, the best one that did speaks.
-            new = [
-                result
-                for result in some
-                if (result.cell.environment, result.cell.device) not in seen
-            ]
-            seen.update((result.cell.environment, result.cell.device) for result in new)
+            new = [result for result in some if (result.environment, result.device) not in seen]
+            seen.update((result.environment, result.device) for result in new)
             best += new
     return best
 
@@ -214,7 +205,7 @@ def _best_first(passes: Sequence[Sequence[CellResult]]) -> list[Sequence[CellRes
 
     def order(place: int) -> tuple[float, float, bool, float]:
         drop, lost = losses[place]
-        own = passes[place][0].cell.pass_.source is not TableSource.SHARED
+        own = passes[place][0].pass_.source is not TableSource.SHARED
         return drop if drop - least > LEAST_AP else least, lost, own, drop
 
     return [passes[place] for place in sorted(range(len(passes)), key=order)]
@@ -224,18 +215,18 @@ def _mean_loss(results: Sequence[CellResult]) -> tuple[float, float]:
     """Returns the means of AP that is lost and of the share of boxes that are lost."""
     whole = [result.boxes.whole for result in results if result.boxes and result.boxes.whole]
     drops = [errors.ap_drop or 0.0 for errors in whole]
-    lost = [errors.changes[ALL].lost_share or 0.0 for errors in whole]
+    lost = [errors.total.lost_share or 0.0 for errors in whole]
     return sum(drops) / len(whole), sum(lost) / len(whole)
 
 
 def _unknown(results: Sequence[CellResult]) -> Finding:
-    ids = [result.cell.id for result in results]
+    ids = [result.id for result in results]
     return Finding(
         kind=Kind.NOT_COMPARABLE,
         fault="the gate fails: what became of boxes is not known",
         text=f"The gate of the whole network cannot be judged in {listed(ids, 3)}, so it does not hold.",
         advice="Say how the outputs become boxes (`decode`), or give labels; see the reason below.",
-        environments=tuple(dict.fromkeys(result.cell.environment for result in results)),
+        environments=tuple(dict.fromkeys(result.environment for result in results)),
         cells=tuple(ids),
         severity=Severity.SEVERE,
         confidence="seen, not inferred",

@@ -21,8 +21,8 @@ from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.sentences import alike, kept, up
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.answers.wide import wide_sentence
-from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.manifest import WideWeight
 from trt_matrix.core.severity import Severity
@@ -139,7 +139,7 @@ def _answer(
         severity=matters,
         clean=clean,
         unseen=unseen,
-        shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
+        shares=shares_of(worst[0].id, worst[1].budget) if worst and worst[1].budget else None,
     )
 
 
@@ -153,7 +153,7 @@ def _lost_besides(first: Finding, judged: Sequence[Row]) -> str:
         return ""
     made_of = f", counted for {listed(boxes.made_of)} together" if len(boxes.made_of) > 1 else ""
     lost = ", ".join(severity.box_harm(boxes))
-    return f"In {worst[0].cell.id} {lost}{made_of}: whether by this, no test says."
+    return f"In {worst[0].id} {lost}{made_of}: whether by this, no test says."
 
 
 def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
@@ -163,14 +163,14 @@ def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
     """
     if first is None or first.beaten:
         return None
-    told = [row for row in int8 if row[0].cell.id in first.cells and row[1].budget]
-    judged = {result.cell.id for result, _ in speaking(int8)}
-    about = [row for row in told if row[0].cell.id in judged] or told
+    told = [row for row in int8 if row[0].id in first.cells and row[1].budget]
+    judged = {result.id for result, _ in speaking(int8)}
+    about = [row for row in told if row[0].id in judged] or told
     return max(about, key=lambda row: row[1].error.nmse or 0.0, default=None)
 
 
 def _floats(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row[0].cell.pass_.precision is not Precision.INT8]
+    return [row for row in rows if not row[0].pass_.is_int8]
 
 
 def _row_severity(row: Row) -> Severity:
@@ -226,11 +226,9 @@ def _unseen(
     elif not int8 and _planned_int8(results):
         # That floating point is sound says nothing of what was asked.
         found.append(("int8, of which no cell ran", f"run a cell in int8 ({DOCTOR})"))
-    single = [
-        result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
-    ]
+    single = [result.environment for result, _ in int8 if result.repeats < 2 and not result.fixed]
     if single:
-        names = listed(list(dict.fromkeys(single)), 3)
+        names = listed(distinct(single), 3)
         found.append((f"another build of {names}", "measure with 2 repeats or more"))
     return found
 
@@ -244,7 +242,7 @@ def _beside_boxes(int8: Sequence[Row]) -> bool:
 
 def _planned_int8(results: Sequence[CellResult]) -> bool:
     """Whether cells are in int8, and none of them was started."""
-    quantised = [result for result in results if result.cell.pass_.precision is Precision.INT8]
+    quantised = [result for result in results if result.pass_.is_int8]
     return bool(quantised) and all(result.status.never_started for result in quantised)
 
 
@@ -265,7 +263,7 @@ def _no_fault(
         return fallback.fault
     if passed is False:
         return "below the gate, no cause found"
-    keeps = [head.error.sqnr_db for _, head in judged if head.error.sqnr_db is not None]
+    keeps = [head.sqnr_db for _, head in judged if head.sqnr_db is not None]
     if HARM_UNKNOWN.intersection(unseen) and passed is None and keeps:
         return f"not known whether it matters: int8 keeps {span(keeps)} dB"
     return "nothing found, but not all was seen" if unseen else "boxes change, within the gate"
@@ -300,7 +298,7 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
             verdict.kind is Kind.OK and verdict.bound_db is None
             for result, head in rows
             for verdict in head.verdicts
-            if result.cell.environment != baseline
+            if result.environment != baseline
         )
         whose = "of the cells that could be compared none" if some else "no version"
         parts.append(f"{whose} is {bound}")
@@ -310,10 +308,10 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
             most = max(0.0, -min(gain for _, gain in gains))
             parts.append(f"int8 measures at most {up(most)} dB worse than its scales must cost")
         parts += _spared(gains)
-    elif keeps := [head.error.sqnr_db for _, head in int8 if head.error.sqnr_db is not None]:
+    elif keeps := [head.sqnr_db for _, head in int8 if head.sqnr_db is not None]:
         parts.append(f"int8 keeps {span(keeps)} dB, and what it could keep is not known")
     if int8 and all(head.boxes for _, head in int8):
-        gone = any(head.boxes and head.boxes.changes[ALL].lost for _, head in int8)
+        gone = any(head.boxes and head.boxes.total.lost for _, head in int8)
         parts.append("boxes change less than matters" if gone else "no box is lost")
     if _floats(rows):
         parts.append("floating point is sound")
@@ -324,7 +322,7 @@ def _gains(int8: Sequence[Row]) -> list[tuple[str, float]]:
     """Returns (environment, how much better it is than exact arithmetic with its scales, in dB)."""
     return [
         (
-            result.cell.environment,
+            result.environment,
             10 * math.log10((budget.limit + budget.calibration) / budget.observed),
         )
         for result, head in int8
@@ -337,7 +335,7 @@ def _spared(gains: Sequence[tuple[str, float]]) -> list[str]:
     better = [(name, gain) for name, gain in gains if gain >= SPARED_DB]
     if not better:
         return []
-    names = list(dict.fromkeys(name for name, _ in better))
+    names = distinct(name for name, _ in better)
     most = span(gain for _, gain in better)
     return [
         f"{listed(names, 3)} {verb('keep', names)} {most} dB more than a full 8-bit network: some of it ran in float"

@@ -10,6 +10,7 @@ from trt_matrix.core.answers.making import made
 from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, told_of
 from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.reduced.told import converted_sentences
 from trt_matrix.core.severity import Severity
@@ -22,13 +23,13 @@ def broken(rows: Sequence[Row]) -> list[Finding]:
     findings = []
     for why, told_verdicts in _by_why(told_of(rows, Kind.BROKEN_OUTPUT)).items():
         names = environments(told_verdicts)
-        passes = list(dict.fromkeys(row.result.cell.pass_.name for row in told_verdicts))
+        passes = distinct(row.result.pass_.name for row in told_verdicts)
         finding = made(
             told_verdicts,
             rows,
             f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
             f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
-            f"anything.{converted_sentences((row.result.cell.environment, row.result.facts) for row in told_verdicts)}",
+            f"anything.{converted_sentences((row.result.environment, row.result.facts) for row in told_verdicts)}",
             _broken_advice(why, told_verdicts, rows),
             Severity.SEVERE,
         )
@@ -41,22 +42,20 @@ def _broken_advice(why: str, told_verdicts: Sequence[ToldVerdict], rows: Sequenc
         return (
             "Use another table, or keep layers in float: with these scales nothing is left of it."
         )
-    if any(row.result.cell.pass_.precision is Precision.FP32 for row in told_verdicts):
+    if any(row.result.pass_.precision is Precision.FP32 for row in told_verdicts):
         return "Mend fp32 there first: options, a custom layer, the parser."
-    places = {(row.result.cell.environment, row.result.cell.device) for row in told_verdicts}
+    places = {(row.result.environment, row.result.device) for row in told_verdicts}
     floats = [
         (result, head)
         for result, head in rows
-        if result.cell.pass_.precision is Precision.FP32
-        and (result.cell.environment, result.cell.device) in places
+        if result.pass_.precision is Precision.FP32
+        and (result.environment, result.device) in places
     ]
     wrong = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
     if any(verdict.kind in wrong for _, head in floats for verdict in head.verdicts):
         return "Mend fp32 there first: options, a custom layer, the parser."
-    if {(result.cell.environment, result.cell.device) for result, _ in floats} == places:
-        precisions = list(
-            dict.fromkeys(str(row.result.cell.pass_.precision) for row in told_verdicts)
-        )
+    if {(result.environment, result.device) for result, _ in floats} == places:
+        precisions = distinct(str(row.result.pass_.precision) for row in told_verdicts)
         return (
             f"fp32 is sound in {listed(environments(told_verdicts), 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
             "keep it in fp32."
@@ -89,8 +88,8 @@ def tables(rows: Sequence[Row]) -> list[Finding]:
             groups.setdefault(result.table_problem, []).append(result)
     findings = []
     for why, results in groups.items():
-        names = list(dict.fromkeys(result.cell.environment for result in results))
-        ids = [result.cell.id for result in results]
+        names = distinct(result.environment for result in results)
+        ids = [result.id for result in results]
         findings.append(
             Finding(
                 kind=Kind.NOT_COMPARABLE,
@@ -112,12 +111,12 @@ def unexplained(rows: Sequence[Row]) -> list[Finding]:
     told_verdicts = told_of(rows, Kind.UNEXPLAINED_LOSS)
     if not told_verdicts:
         return []
-    where = list(dict.fromkeys(row.result.cell.id for row in told_verdicts))
+    where = distinct(row.result.id for row in told_verdicts)
     suspected = dict.fromkeys(
         row.verdict.suspected for row in told_verdicts if row.verdict.suspected
     )
     whose = " or ".join(KINDS[kind].suspicion for kind in suspected if kind)
-    why = list(dict.fromkeys((row.verdict.why or "").replace(") (", "; ") for row in told_verdicts))
+    why = distinct((row.verdict.why or "").replace(") (", "; ") for row in told_verdicts)
     return [
         made(
             told_verdicts,
@@ -137,30 +136,30 @@ def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
     """
     findings = []
     for result, head in rows:
-        if result.cell.environment != baseline or not head.error.nmse or head.budget:
+        if result.environment != baseline or not head.error.nmse or head.budget:
             continue
         compared = [
-            (other.cell.environment, verdict.effect)
+            (other.environment, verdict.effect)
             for other, its in rows
             for verdict in its.verdicts
-            if verdict.against == result.cell.id and verdict.kind is Kind.OK and verdict.effect
+            if verdict.against == result.id and verdict.kind is Kind.OK and verdict.effect
         ]
         better = {
             name: -effect.db for name, effect in compared if effect.high_db <= -severity.SQNR_DB[0]
         }
-        if 2 * len(better) <= len(compared) or result.cell.pass_.precision != "int8":
+        if 2 * len(better) <= len(compared) or result.pass_.precision != "int8":
             continue
         names = list(better)
         findings.append(
             Finding(
                 kind=Kind.INCONCLUSIVE,
                 fault=f"not decided; perhaps {baseline}, the baseline itself",
-                text=f"In {result.cell.pass_.name} {baseline}, the baseline, keeps {span(better.values())} dB less "
+                text=f"In {result.pass_.name} {baseline}, the baseline, keeps {span(better.values())} dB less "
                 f"than {listed(names, 3)}. Whether it loses that, or they ran layers in float, nobody can say "
                 "without the tables.",
                 advice=f"Record the tables, or name {names[0]} as `baseline`: what is measured stays.",
                 environments=(baseline,),
-                cells=(result.cell.id,),
+                cells=(result.id,),
                 severity=severity.of_db(max(better.values())),
                 confidence=UNDECIDED,
             )
@@ -172,7 +171,7 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     """Returns what planned cells did not run: a finding a reason of those that failed, one of all others."""
     groups: dict[tuple[Status, str], list[CellResult]] = {}
     for result in results:
-        if result.status is not Status.OK or result.reason:
+        if not result.status.ok or result.reason:
             groups.setdefault((result.status, operator_of(result) or _first(result)), []).append(
                 result
             )
@@ -184,9 +183,9 @@ def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
 
 def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) -> Finding:
     cells = [result for some in groups.values() for result in some]
-    names = list(dict.fromkeys(result.cell.environment for result in cells))
+    names = distinct(result.environment for result in cells)
     told = [
-        f"{listed(list(dict.fromkeys(result.cell.environment for result in some)), 3)} ({why})"
+        f"{listed(distinct(result.environment for result in some), 3)} ({why})"
         for (_, why), some in groups.items()
     ]
     return Finding(
@@ -195,7 +194,7 @@ def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) ->
         text=f"Not run, so nothing is known of them: {'; '.join(told)}.",
         advice="`trt-matrix doctor` says what can run here.",
         environments=tuple(names),
-        cells=tuple(result.cell.id for result in cells),
+        cells=tuple(result.id for result in cells),
         confidence="seen, not inferred",
     )
 
@@ -224,8 +223,8 @@ def _first(result: CellResult) -> str:
 def _not_run(
     status: Status, why: str, cells: Sequence[CellResult], results: Sequence[CellResult]
 ) -> Finding:
-    names = list(dict.fromkeys(result.cell.environment for result in cells))
-    passes = list(dict.fromkeys(result.cell.pass_.name for result in cells))
+    names = distinct(result.environment for result in cells)
+    passes = distinct(result.pass_.name for result in cells)
     told = {
         Status.OK: "ran in part",
         Status.JOB_FAILED: "failed",
@@ -233,9 +232,7 @@ def _not_run(
         Status.TIMED_OUT: "ran out of time",
     }[status]
     ran = dict.fromkeys(
-        result.cell.environment
-        for result in results
-        if result.status is Status.OK and result.cell.pass_.name in passes
+        result.environment for result in results if result.status.ok and result.pass_.name in passes
     )
     failed = status.failed
     at = why if why.startswith("operator ") else ""
@@ -250,7 +247,7 @@ def _not_run(
         if failed
         else "Read the log of the repeat that failed: it may fail again.",
         environments=tuple(names),
-        cells=tuple(result.cell.id for result in cells),
+        cells=tuple(result.id for result in cells),
         severity=Severity.SEVERE if failed else Severity.VISIBLE,
         confidence="seen, not inferred",
         fails=failed,
@@ -301,9 +298,7 @@ def _order_of(
     if len(spoken) < len(found) or len({before for before, _ in spoken.values()}) > 1:
         return None
     told = {
-        result.cell.environment: result.engine_version
-        for result in results
-        if result.engine_version
+        result.environment: result.engine_version for result in results if result.engine_version
     }
     if all(re.match(r"\d", told.get(name, "")) for name in names):
         return {name: _numbers(told[name]) for name in names}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Precision
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
@@ -24,14 +24,14 @@ def rows_of(head: str, results: Iterable[CellResult]) -> list[Row]:
     return [
         (result, head_result)
         for result in results
-        if not result.cell.pass_.mixed
+        if not result.pass_.mixed
         for head_result in result.heads
         if head_result.head == head
     ]
 
 
 def int8_of(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
+    return [row for row in rows if row[0].pass_.is_int8]
 
 
 def says_something(head: HeadResult) -> bool:
@@ -50,7 +50,7 @@ def told_of(rows: Sequence[Row], *kinds: Kind) -> list[ToldVerdict]:
 
 
 def environments(rows: Iterable[ToldVerdict]) -> list[str]:
-    return list(dict.fromkeys(_name(row.result, row.verdict) for row in rows))
+    return distinct(_name(row.result, row.verdict) for row in rows)
 
 
 def losses(rows: Iterable[ToldVerdict]) -> list[float]:

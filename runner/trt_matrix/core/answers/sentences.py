@@ -10,6 +10,7 @@ from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.precision_draws import ApDraws
 from trt_matrix.core.cells import Precision, TableSource
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.equivalence import Equivalence
@@ -87,7 +88,7 @@ def alike(
         )
         if fewest is not None:
             how += f", {count(fewest, 'build')} each,"
-        passes = list(dict.fromkeys(equivalence.pass_ for equivalence in group))
+        passes = distinct(equivalence.pass_ for equivalence in group)
         left_out = {*accused, *gone}.difference(names)
         innocent = whole and not left_out and not set(names).intersection(accused)
         start = "Not the version's: " if innocent else ""
@@ -102,7 +103,7 @@ def up(value: float) -> str:
 def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
     """Returns the cells that were started and have no result of this head, and how many were not."""
     gated = {
-        result.cell.pass_.precision
+        result.pass_.precision
         for result in results
         for head_result in result.heads
         if head_result.gates
@@ -110,11 +111,11 @@ def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], in
     without = [
         result
         for result in results
-        if result.cell.pass_.precision in gated
-        and not result.cell.pass_.mixed
+        if result.pass_.precision in gated
+        and not result.pass_.mixed
         and not any(head_result.head == head for head_result in result.heads)
     ]
-    broken = [result.cell.id for result in without if not result.status.never_started]
+    broken = [result.id for result in without if not result.status.never_started]
     return broken, len(without) - len(broken)
 
 
@@ -122,9 +123,9 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
     """Says what the baseline keeps with the shared table, and what 8 bits allow."""
     for result, head in int8:
         if (
-            result.cell.environment == baseline
-            and result.cell.pass_.source is TableSource.SHARED
-            and not result.cell.pass_.per_tensor
+            result.environment == baseline
+            and result.pass_.source is TableSource.SHARED
+            and not result.pass_.per_tensor
             and head.budget
             and head.budget.observed > 0
             and head.budget.limit > 0

@@ -7,7 +7,7 @@ from trt_matrix.core.answers.per_head import accused
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.sentences import up
 from trt_matrix.core.answers.speaking import speaking
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind
@@ -20,10 +20,9 @@ def environments_of(judgement: Judgement, *, int8: bool = True) -> tuple[str, ..
     """Returns the environments that gave int8 results, in the order of the matrix."""
     return tuple(
         dict.fromkeys(
-            result.cell.environment
+            result.environment
             for result in judgement.judged
-            if result.status is Status.OK
-            and (not int8 or result.cell.pass_.precision is Precision.INT8)
+            if result.status.ok and (not int8 or result.pass_.is_int8)
         )
     )
 
@@ -79,11 +78,11 @@ def _same_bits(judgement: Judgement, rows: Sequence[Row]) -> bool:
     """Whether each pass on each device gave the same outputs of a head in all environments."""
     ways: dict[tuple[Pass, str], list[Row]] = {}
     for row in rows:
-        ways.setdefault((row[0].cell.pass_, row[0].cell.device), []).append(row)
+        ways.setdefault((row[0].pass_, row[0].device), []).append(row)
     names = set(environments_of(judgement))
     return bool(ways) and all(
-        {result.cell.environment for result, _ in some} == names
-        and {result.cell.id for result, _ in some} <= {some[0][0].cell.id, *some[0][1].identical_to}
+        {result.environment for result, _ in some} == names
+        and {result.id for result, _ in some} <= {some[0][0].id, *some[0][1].identical_to}
         for some in ways.values()
     )
 

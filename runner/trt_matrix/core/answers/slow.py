@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trt_matrix.core.answers.speed import SLOWER, SpeedPair, pairs
-from trt_matrix.core.cells import Pass, Precision
+from trt_matrix.core.cells import FP32
 from trt_matrix.core.diagnosis.latencies import is_reformatting
 from trt_matrix.core.evidence import disturbed, latency_disturbed, timed
 from trt_matrix.core.judgement import Judgement
@@ -29,8 +29,6 @@ BOUND = 1.5
 MOST = 3
 """Layers told by name."""
 ORDER: Sequence[SlowCause | None] = tuple(SlowCause)
-
-FP32 = Pass(precision=Precision.FP32)
 
 TimesOf = Callable[[StoredObject], LayerTimes | None]
 

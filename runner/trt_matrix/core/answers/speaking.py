@@ -4,19 +4,18 @@ import math
 from collections.abc import Iterable
 
 from trt_matrix.core.answers.rows import Row, says_something
-from trt_matrix.core.boxes.results import ALL
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.judgement import CellResult
 
 
 def table_name(result: CellResult) -> str:
-    pass_ = result.cell.pass_
+    pass_ = result.pass_
     if pass_.source is TableSource.SHIPPED:
         return "the network's own scales"
     if pass_.source is TableSource.SHARED or pass_.algorithm is not None:
         weights = ", weights per tensor" if pass_.per_tensor else ""
         return f"the {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table{weights}"
-    return f"the {pass_.source or 'own'} table of {result.cell.environment}"
+    return f"the {pass_.source or 'own'} table of {result.environment}"
 
 
 def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]:
@@ -31,7 +30,7 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
     ways: dict[bool, dict[str, list[Row]]] = {}
     for row in rows:
         if row[1].error.nmse is not None and says_something(row[1]):
-            pass_ = row[0].cell.pass_
+            pass_ = row[0].pass_
             ways.setdefault(pass_.implicit, {}).setdefault(pass_.name, []).append(row)
     found: list[Row] = []
     for passes in ways.values():
@@ -60,12 +59,12 @@ def _makes_boxes_with_others(row: Row) -> bool:
 
 def _mean_lost(rows: Iterable[Row]) -> float:
     """Returns the mean share of boxes that are lost."""
-    shares = [row.boxes.changes[ALL].lost_share or 0.0 for _, row in rows if row.boxes]
+    shares = [row.boxes.total.lost_share or 0.0 for _, row in rows if row.boxes]
     return sum(shares) / len(shares)
 
 
 def _place(row: Row) -> tuple[str, str]:
-    return row[0].cell.environment, row[0].cell.device
+    return row[0].environment, row[0].device
 
 
 def _mean_log(values: Iterable[float | None]) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import FP32
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.slow import SlowCause, SlowInt8
@@ -44,17 +44,17 @@ def pairs(results: Iterable[CellResult]) -> tuple[SpeedPair, ...]:
     """Returns every int8 cell that can be held against its own fp32, in the order of the matrix."""
     results = list(results)
     fp32 = {
-        (result.cell.environment, result.cell.device): result.latency
+        (result.environment, result.device): result.latency
         for result in results
-        if result.cell.pass_ == Pass(precision=Precision.FP32) and result.latency
+        if result.pass_ == FP32 and result.latency
     }
     speed_pairs = []
     for result in results:
-        base = fp32.get((result.cell.environment, result.cell.device))
+        base = fp32.get((result.environment, result.device))
         if (
-            result.cell.pass_.precision is Precision.INT8
-            and result.status is Status.OK
-            and not result.cell.pass_.mixed
+            result.pass_.is_int8
+            and result.status.ok
+            and not result.pass_.mixed
             and result.latency
             and base
             and base.median_s > 0
@@ -71,14 +71,14 @@ def cost(judgement: Judgement) -> str:
     """
     by_device: dict[str, list[SpeedPair]] = {}
     for pair in pairs(judgement.cells):
-        by_device.setdefault(pair.result.cell.device, []).append(pair)
+        by_device.setdefault(pair.result.device, []).append(pair)
     why = {int8.cell: int8 for int8 in judgement.slow}
     told = [
         text
         for device, some in by_device.items()
         for text in (_device(device, some, why), *_why(some, why))
     ]
-    busy = [result.cell.id for result in judgement.cells if result.latency_disturbed]
+    busy = [result.id for result in judgement.cells if result.latency_disturbed]
     if busy:
         told.append(
             f"Something else ran on the machine while {listed(busy, 1)} was timed: do not trust "
@@ -139,7 +139,7 @@ def _why(some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> Iterable[str
 
 
 def _known(some: Iterable[SpeedPair], why: Mapping[str, SlowInt8]) -> list[SlowInt8]:
-    cells = [pair.result.cell.id for pair in some if not pair.faster]
+    cells = [pair.result.id for pair in some if not pair.faster]
     return [why[cell] for cell in cells if cell in why]
 
 

@@ -13,7 +13,6 @@ from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import Precision
 from trt_matrix.core.fix import Basis, Fix
 from trt_matrix.core.judgement import HeadResult, Judgement
 from trt_matrix.core.rounding import ap_drop
@@ -84,9 +83,9 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     boxes = [
         head_result.boxes
         for _, head_result in spoken
-        if head_result.boxes and head_result.boxes.changes[ALL].reference
+        if head_result.boxes and head_result.boxes.total.reference
     ]
-    losses = [box.changes[ALL] for box in boxes]
+    losses = [box.total for box in boxes]
     drops = [box for box in boxes if box.ap_drop is not None]
     deepest = max(drops, key=lambda errors: errors.ap_drop or 0.0, default=None)
     gated = [row.passed for _, row in rows if row.passed is not None]
@@ -119,13 +118,11 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
 def _judged_by(rows: Sequence[Row], answer: Answer | None) -> HeadResult | None:
     """Returns the cell whose error is taken apart; None where none is."""
     cell = answer.shares.cell if answer and answer.shares else None
-    return next((row for result, row in rows if result.cell.id == cell), None)
+    return next((row for result, row in rows if result.id == cell), None)
 
 
 def _least_db(heads: Iterable[HeadResult]) -> float | None:
-    return min(
-        (head.error.sqnr_db for head in heads if head.error.sqnr_db is not None), default=None
-    )
+    return min((head.sqnr_db for head in heads if head.sqnr_db is not None), default=None)
 
 
 def _best_db(head: HeadResult | None) -> float | None:
@@ -174,9 +171,9 @@ def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:
 def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
     """Returns ` in v1`, ` in v1, int8-shared-entropy`, where another could be meant: beside it the worst is told."""
     cells = {
-        result.cell.id: result.cell
+        result.id: result.cell
         for result in judgement.judged
-        if result.cell.pass_.precision is Precision.INT8 and not result.cell.pass_.mixed
+        if result.pass_.is_int8 and not result.pass_.mixed
     }
     now = cells.get(fix.against)
     if now is None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from trt_matrix.core.answers.kept import bad_heads, beyond_builds, gain, of_cell, of_errors
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.speaking import table_name
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
@@ -46,14 +46,12 @@ class RunFacts:
         return tuple(
             result
             for result in self.judgement.cells
-            if result.status is Status.OK
-            and result.heads
-            and result.cell.pass_.precision is Precision.INT8
+            if result.status.ok and result.heads and result.pass_.is_int8
         )
 
     @functools.cached_property
     def by_id(self) -> Mapping[str, CellResult]:
-        return {result.cell.id: result for result in self.cells}
+        return {result.id: result for result in self.cells}
 
     @functools.cached_property
     def _by_place(self) -> Mapping[tuple[str, str], Sequence[CellResult]]:
@@ -61,7 +59,7 @@ class RunFacts:
 
     @functools.cached_property
     def _by_pass(self) -> Mapping[tuple[Pass, str], Sequence[CellResult]]:
-        return _grouped(self.cells, lambda result: (result.cell.pass_, result.cell.device))
+        return _grouped(self.cells, lambda result: (result.pass_, result.device))
 
     def deployed(self) -> tuple[CellResult, ...]:
         """Returns the cells that others are held against, in the order of the plan."""
@@ -80,11 +78,11 @@ class RunFacts:
 
     def elsewhere(self, now: CellResult) -> Iterator[CellResult]:
         """Yields the cells of the same pass and device in other environments."""
-        pass_ = self._by_pass[now.cell.pass_, now.cell.device]
+        pass_ = self._by_pass[now.pass_, now.device]
         yield from (result for result in pass_ if result is not now)
 
     def table(self, result: CellResult) -> str:
-        return self.simulated.tables.get(result.cell.id, "")
+        return self.simulated.tables.get(result.id, "")
 
 
 K = TypeVar("K")
@@ -100,11 +98,11 @@ def _grouped(
 
 
 def _rank(result: CellResult) -> int:
-    return ORDER.index(result.cell.pass_.source)
+    return ORDER.index(result.pass_.source)
 
 
 def place(result: CellResult) -> tuple[str, str]:
-    return result.cell.environment, result.cell.device
+    return result.environment, result.device
 
 
 def tried(now: CellResult, known: RunFacts) -> Iterator[Fix]:
@@ -120,12 +118,12 @@ def tried(now: CellResult, known: RunFacts) -> Iterator[Fix]:
 
 
 def _tables(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     if pass_.source is TableSource.SHIPPED:
         return
     fixes = []
     for other in known.beside(now):
-        theirs = other.cell.pass_
+        theirs = other.pass_
         if theirs.mixed or theirs.source is TableSource.SHIPPED:
             continue
         if replace(theirs, source=pass_.source, algorithm=pass_.algorithm) == pass_:
@@ -146,7 +144,7 @@ def _simulated_tables(now: CellResult, known: RunFacts, bad: Sequence[str]) -> I
         algorithm = known.simulated.algorithms.get(table)
         if where != placement or table == known.table(now) or algorithm is None:
             continue
-        same = algorithm == now.cell.pass_.algorithm
+        same = algorithm == now.pass_.algorithm
         reaches = of_errors(errors, now)
         fix = Fix(
             kind=FixKind.TABLE,
@@ -155,7 +153,7 @@ def _simulated_tables(now: CellResult, known: RunFacts, bad: Sequence[str]) -> I
             basis=Basis.SIMULATED,
             now=of_cell(now),
             reaches=reaches,
-            against=now.cell.id,
+            against=now.id,
             command="" if same else _shared(algorithm),
         )
         found.append((gain(fix.now, reaches, bad).best_db, algorithm, fix))
@@ -165,11 +163,9 @@ def _simulated_tables(now: CellResult, known: RunFacts, bad: Sequence[str]) -> I
 
 def _called(result: CellResult, now: CellResult) -> str:
     """Returns what a cell's table is called; of the algorithm in use also by whom it was made."""
-    algorithm = result.cell.pass_.algorithm
-    known = algorithm in MATRIX_ALGORITHMS and algorithm != now.cell.pass_.algorithm
-    return (
-        f"the {algorithm} table" if known and not result.cell.pass_.implicit else table_name(result)
-    )
+    algorithm = result.pass_.algorithm
+    known = algorithm in MATRIX_ALGORITHMS and algorithm != now.pass_.algorithm
+    return f"the {algorithm} table" if known and not result.pass_.implicit else table_name(result)
 
 
 def _shared(algorithm: str | None) -> str:
@@ -177,12 +173,12 @@ def _shared(algorithm: str | None) -> str:
 
 
 def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     if not pass_.per_tensor:
         return
     what, command = "weights with a scale a channel", "quantisation: {weights: per_channel}"
     for other in known.beside(now):
-        if replace(other.cell.pass_, per_tensor=True) == pass_:
+        if replace(other.pass_, per_tensor=True) == pass_:
             yield measured(FixKind.WEIGHTS, what, now, other, command)
             return
     key = (now.placed.per_channel.name if now.placed else "", known.table(now))
@@ -194,7 +190,7 @@ def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
             basis=Basis.SIMULATED,
             now=of_cell(now),
             reaches=of_errors(known.simulated.errors[key], now),
-            against=now.cell.id,
+            against=now.id,
             command=command,
         )
 
@@ -203,9 +199,9 @@ def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
 
 
 def _layers(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     for other in known.beside(now):
-        theirs = other.cell.pass_
+        theirs = other.pass_
         if theirs.mixed and replace(theirs, exclude=pass_.exclude, mixed=False) == pass_:
             what = in_float(_added(pass_.exclude, theirs.exclude))
             command = float_command(theirs.exclude, implicit=theirs.implicit)
@@ -244,10 +240,10 @@ def _held(result: CellResult) -> tuple[str, ...]:
 def not_held(result: CellResult, known: RunFacts) -> tuple[str, ...]:
     """Returns the layers that a cell should have kept in float, and that some build of it ran in int8."""
     report = known.judgement.layers
-    ways = [way for way in report.ways if result.cell.id in way.cells] if report else []
+    ways = [way for way in report.ways if result.id in way.cells] if report else []
     return tuple(
         layer
-        for layer in result.cell.pass_.exclude
+        for layer in result.pass_.exclude
         if any(way.precisions.get(layer) == INT8 for way in ways)
     )
 
@@ -261,7 +257,7 @@ def _predicted(now: CellResult, mixed: CellResult, known: RunFacts) -> KeptQuali
     kept = KeptQuality(sqnr_db=heads)
     if diagnosis and diagnosis.search.chosen and is_of(diagnosis, now, known):
         chosen, confirmed = diagnosis.search.chosen, diagnosis.search.confirmed
-        added = set(_added(now.cell.pass_.exclude, mixed.cell.pass_.exclude))
+        added = set(_added(now.pass_.exclude, mixed.pass_.exclude))
         if set(chosen.layers) == added:
             last = confirmed or chosen
             kept = KeptQuality(
@@ -295,14 +291,14 @@ def _versions(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     bad = bad_heads(now)
     better.sort(
         key=lambda result: (
-            result.cell.environment != known.judgement.baseline,
+            result.environment != known.judgement.baseline,
             [-value for value in gain(of_cell(now), of_cell(result), bad).order],
         )
     )
-    names = [result.cell.environment for result in better]
+    names = [result.environment for result in better]
     what = listed(names, NAMED) if len(names) == 1 else f"one of {listed(names, NAMED)}"
     fix = measured(FixKind.VERSION, what, now, better[0], "")
-    yield replace(fix, cells=tuple(result.cell.id for result in better))
+    yield replace(fix, cells=tuple(result.id for result in better))
 
 
 def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool:
@@ -313,16 +309,16 @@ def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool
         if head.head not in bad_heads(now) or head.head not in theirs:
             continue
         alike = any(
-            {now.cell.environment, other.cell.environment} <= set(equivalence.environments)
+            {now.environment, other.environment} <= set(equivalence.environments)
             for equivalence in judgement.equal
             if (equivalence.head, equivalence.pass_, equivalence.device)
-            == (head.head, now.cell.pass_.name, now.cell.device)
+            == (head.head, now.pass_.name, now.device)
         )
         mine, its = head.verdicts, theirs[head.head].verdicts
-        if now.cell.environment == baseline:
+        if now.environment == baseline:
             told = any(
                 verdict.kind is Kind.OK
-                and verdict.against == now.cell.id
+                and verdict.against == now.id
                 and verdict.effect
                 and verdict.effect.high_db < 0
                 for verdict in its
@@ -336,19 +332,18 @@ def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool
 
 
 def _ways(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     if not pass_.implicit:
         return
     others = [
         result
         for result in known.beside(now)
-        if not result.cell.pass_.implicit and not result.cell.pass_.mixed
+        if not result.pass_.implicit and not result.pass_.mixed
     ]
     same = [
         result
         for result in others
-        if (result.cell.pass_.source, result.cell.pass_.algorithm)
-        == (pass_.source, pass_.algorithm)
+        if (result.pass_.source, result.pass_.algorithm) == (pass_.source, pass_.algorithm)
     ]
     bad = bad_heads(now)
     best = max(
@@ -378,7 +373,7 @@ def measured(kind: FixKind, what: str, now: CellResult, other: CellResult, comma
         basis=Basis.MEASURED,
         now=of_cell(now),
         reaches=reaches,
-        against=now.cell.id,
-        cells=(other.cell.id,),
+        against=now.id,
+        cells=(other.id,),
         command=command,
     )

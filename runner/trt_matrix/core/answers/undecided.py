@@ -6,6 +6,7 @@ from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.making import made
 from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, losses
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.network.ranked_told import without_boxes
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, MORE_REPEATS, Kind
@@ -33,7 +34,7 @@ def _open(
     where = environments(told_verdicts)
     wanted = f"{_needs(told_verdicts)} would decide."
     amounts = [amount for amount in losses(told_verdicts) if amount > 0]
-    why = list(dict.fromkeys(row.verdict.why for row in told_verdicts if row.verdict.why))
+    why = distinct(row.verdict.why for row in told_verdicts if row.verdict.why)
     reason = f" {capital(why[0])}." if why else ""
     return made(
         told_verdicts,
@@ -49,7 +50,7 @@ def _open(
 
 def _needs(rows: Sequence[ToldVerdict]) -> str:
     """Returns what would decide all of it: of several numbers of repeats the largest."""
-    needs = list(dict.fromkeys(row.verdict.needs or "more repeats" for row in rows))
+    needs = distinct(row.verdict.needs or "more repeats" for row in rows)
     repeats = [need for need in needs if MORE_REPEATS.fullmatch(need)]
     most = max(repeats, key=lambda one: int(one.split()[0]), default=None)
     return " and ".join(need for need in needs if need not in repeats or need == most)
@@ -72,10 +73,10 @@ def uncomparable(
     told_verdicts = [row for row in told_verdicts if row.verdict.why]
     if not told_verdicts:
         return None
-    reasons_ = list(dict.fromkeys(row.verdict.why or "" for row in told_verdicts))
+    reasons_ = distinct(row.verdict.why or "" for row in told_verdicts)
     if boxless:
         reasons_ = [without_boxes(one) for one in reasons_]
-    cells = [row.result.cell.id for row in told_verdicts]
+    cells = [row.result.id for row in told_verdicts]
     scales, ranked = COVERS in reasons_[0], "rows are ranked" in reasons_[0]
     if ranked:
         boxes = all(row.head.boxes for row in told_verdicts)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from trt_matrix.core import severity
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Precision
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import shares_of
@@ -31,9 +31,9 @@ def with_unexplained(results: Iterable[CellResult]) -> tuple[CellResult, ...]:
     """Returns the results, those that lose something for no known cause with a verdict that says so."""
     return tuple(
         replace(result, heads=tuple(_looked_at(result, head) for head in result.heads))
-        if result.status is Status.OK
-        and result.cell.pass_.precision is not Precision.FP32
-        and not result.cell.pass_.mixed
+        if result.status.ok
+        and result.pass_.precision is not Precision.FP32
+        and not result.pass_.mixed
         else result
         for result in results
     )
@@ -79,17 +79,17 @@ def _reachable(head: HeadResult) -> bool:
 
 
 def _verdict(result: CellResult, head: HeadResult, harm: str) -> Verdict:
-    shares = shares_of(result.cell.id, head.budget) if head.budget else None
+    shares = shares_of(result.id, head.budget) if head.budget else None
     if shares is None:
-        return Verdict(kind=Kind.UNEXPLAINED_LOSS, cell=result.cell.id, head=head.head, why=harm)
+        return Verdict(kind=Kind.UNEXPLAINED_LOSS, cell=result.id, head=head.head, why=harm)
     name, share = shares.parts[0]
     kind = PARTS[name]
     if kind is Kind.INT8_LIMIT and share >= MOST and not _reachable(head):
         why = f"{harm}; {100 * share:.0f} % of the error is what 8 bits cost with the best table known"
-        return Verdict(kind=kind, cell=result.cell.id, head=head.head, why=why)
+        return Verdict(kind=kind, cell=result.id, head=head.head, why=why)
     return Verdict(
         kind=Kind.UNEXPLAINED_LOSS,
-        cell=result.cell.id,
+        cell=result.id,
         head=head.head,
         why=f"{harm} ({shares.sentence()})",
         suspected=kind,

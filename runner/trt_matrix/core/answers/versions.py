@@ -7,6 +7,7 @@ from trt_matrix.core.answers.making import made
 from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, losses, says_something
 from trt_matrix.core.answers.sureness import interval
 from trt_matrix.core.cells import TableSource
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.factors.cell_factors import CHOSEN
 from trt_matrix.core.factors.words import reasons
 from trt_matrix.core.judgement import HeadResult
@@ -31,10 +32,10 @@ def engines(
     subject = "It runs" if len(names) == 1 else "They run"
     told_moved = f" {subject} {listed(moved[0])} {moved[1]}." if moved else ""
     sound = [
-        result.cell.environment
+        result.environment
         for result, head in rows
-        if result.cell.pass_.source is TableSource.SHARED
-        and result.cell.environment not in names
+        if result.pass_.source is TableSource.SHARED
+        and result.environment not in names
         and says_something(head)
         and not any(
             verdict.kind in (Kind.INCONCLUSIVE, Kind.PRECISION_FALLBACK)
@@ -46,7 +47,7 @@ def engines(
         rows,
         _changed(told_verdicts, "the engine's"),
         f"{text}{told_moved}{factors_told(told_verdicts)}",
-        _engine_advice(told_verdicts, names, list(dict.fromkeys(sound)), moved[0] if moved else ()),
+        _engine_advice(told_verdicts, names, distinct(sound), moved[0] if moved else ()),
     )
 
 
@@ -98,9 +99,7 @@ def _engine_advice(
     rows: Sequence[ToldVerdict], names: Sequence[str], sound: Sequence[str], moved: Sequence[str]
 ) -> str:
     additions = [row.verdict.attribution.addition for row in rows if row.verdict.attribution]
-    missing = list(
-        dict.fromkeys(name for addition in additions if addition for name in addition.names)
-    )
+    missing = distinct(name for addition in additions if addition for name in addition.names)
     if missing:
         return f"Add {listed(missing)} to matrix.yaml to tell what changed apart (below)."
     keep = f"keep {listed(moved)} out of int8" if moved else ""

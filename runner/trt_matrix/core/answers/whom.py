@@ -113,7 +113,7 @@ def _maintainers(judgement: Judgement, finding: Finding) -> str:
         next(iter(result.versions), "")
         for result in judgement.cells
         if result.versions
-        and result.cell.environment in (finding.environments or environments_of(judgement))
+        and result.environment in (finding.environments or environments_of(judgement))
     ]
     engine = next((name for name in names if name), "the engine")
     return f"the maintainers of {engine}, with a ticket (trt-matrix ticket)"
