@@ -394,7 +394,7 @@ def test_times_that_were_taken_at_other_times_are_not_compared(
     assert cost.startswith(
         "+190.0 ms an inference (10.0 → 200.0)" if known else "not known: 200.0 ms"
     )
-    (row,) = [one for one in views.rows(views.matrix(judged).groups) if one.result.cell.pass_.mixed]
+    (row,) = [one for one in views.rows(views.matrix(judged)) if one.result.cell.pass_.mixed]
     assert (row.latency_ratio(plain) is not None) is known
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from trt_matrix.core import severity
 from trt_matrix.core.answers.since import run_of
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import CellPlace, Status
 from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.rounding import db_apart
@@ -18,7 +18,7 @@ from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import count, listed
 from trt_matrix.report.fields import SAME_DB, loss_db, whole_of
 from trt_matrix.report.formatting import signed
-from trt_matrix.report.views import PassGroup, Row, RowPlace, place, rows
+from trt_matrix.report.views import PassGroup, Row, rows
 
 MOST = 12
 """Rows of one pass that are shown at once; of more the worst and the newest."""
@@ -59,7 +59,7 @@ class Behaviour:
 class MissingPass(NamedTuple):
     """A place where planned cells were never tried."""
 
-    place: RowPlace
+    place: CellPlace
     passes: tuple[str, ...]
 
 
@@ -101,11 +101,11 @@ def seen(groups: Iterable[PassGroup]) -> tuple[SeenPass, ...]:
 
 def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
     """Returns what was never tried, a line a reason."""
-    found: dict[tuple[Status, str | None], dict[RowPlace, list[str]]] = {}
+    found: dict[tuple[Status, str | None], dict[CellPlace, list[str]]] = {}
     for result in results:
         if result.status.never_started:
             places = found.setdefault((result.status, result.reason), {})
-            places.setdefault(place(result), []).append(result.pass_.name)
+            places.setdefault(result.place, []).append(result.pass_.name)
     return tuple(
         Idle(
             status,

@@ -5,10 +5,9 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import CellPlace, Status
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.report.facts import fact_groups, flat
-from trt_matrix.report.views import RowPlace, place
 
 STAGES = ("calibrate", "build", "infer", "time", "compare")
 """In the order of a job."""
@@ -30,7 +29,7 @@ class PlaceFacts:
 class PlaceCells:
     """An environment on a device: its facts once, and its cells."""
 
-    place: RowPlace
+    place: CellPlace
     results: tuple[CellResult, ...]
     facts: tuple[PlaceFacts, ...]
     """Those that other places do not share."""
@@ -66,13 +65,13 @@ def common_facts(judgement: Judgement) -> tuple[Pair, ...]:
 
 
 def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, ...]:
-    found: dict[RowPlace, list[CellResult]] = {}
+    found: dict[CellPlace, list[CellResult]] = {}
     for result in judgement.cells:
-        found.setdefault(place(result), []).append(result)
-    facts: dict[RowPlace, list[PlaceFacts]] = {}
+        found.setdefault(result.place, []).append(result)
+    facts: dict[CellPlace, list[PlaceFacts]] = {}
     shared = set(common)
     for group in fact_groups(judgement):
-        facts.setdefault(place(group.results[0]), []).append(
+        facts.setdefault(group.results[0].place, []).append(
             PlaceFacts(
                 passes=tuple(result.cell.pass_.name for result in group.results),
                 pairs=tuple(pair for pair in flat(group.facts) if pair not in shared),

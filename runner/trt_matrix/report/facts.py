@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.cells import CellPlace
 from trt_matrix.core.collecting import distinct
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.report.views import RowPlace, place
 
 WHOLE = 100
 """Cells up to which the embedded data leave nothing out."""
@@ -33,10 +33,10 @@ class FactGroup(NamedTuple):
 
 def fact_groups(judgement: Judgement) -> tuple[FactGroup, ...]:
     """Groups the cells that state facts, by the place and the facts' content."""
-    found: dict[tuple[RowPlace, str], list[CellResult]] = {}
+    found: dict[tuple[CellPlace, str], list[CellResult]] = {}
     for result in judgement.cells:
         if result.facts:
-            key = (place(result), json.dumps(plain(result.facts), sort_keys=True))
+            key = (result.place, json.dumps(plain(result.facts), sort_keys=True))
             found.setdefault(key, []).append(result)
     return tuple(FactGroup(cells[0].facts, tuple(cells)) for cells in found.values())
 

@@ -71,7 +71,7 @@ def render(
     )
     matrix = views.matrix(judgement)
     shown = views.matrix(judgement, kept) if len(kept) < len(judgement.cells) else matrix
-    charted = (charts.budget_chart(shown.groups, head) for head in judgement.heads)
+    charted = (charts.budget_chart(shown, head) for head in judgement.heads)
     budgeted = [chart for chart in charted if chart]
     told = headline(judgement)
     return (
@@ -90,12 +90,12 @@ def render(
             cards=cards.cards(judgement),
             questions=questions.questions(judgement, told),
             gates=views.gate_texts(judgement),
-            seen=behaviours.seen(matrix.groups),
+            seen=behaviours.seen(matrix),
             idle=behaviours.idle(judgement.cells),
             kept=kept,
             boxed=any(result.boxes and result.boxes.whole for result in judgement.cells),
             timed=any(result.latency for result in judgement.cells),
-            common=behaviours.common_versions(matrix.groups),
+            common=behaviours.common_versions(matrix),
             devices=len({result.device for result in judgement.cells}),
             folds=_folds(judgement, budgeted),
             panels=panels.panels(judgement),
@@ -104,8 +104,8 @@ def render(
             detailed=len(kept),
             budgets=budgeted,
             scattering=any(result.latency and result.latency.scatters for result in part.cells),
-            latencies=charts.latency_charts(shown.groups),
-            measured=views.measured(shown.groups),
+            latencies=charts.latency_charts(shown),
+            measured=views.measured(shown),
             reasons=reasons.reasons(part),
             facts=list(facts.flat(judgement.facts)),
             columns=columns.filled(boxless=judgement.boxless),

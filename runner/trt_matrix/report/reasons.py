@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trt_matrix.core.cells import CellPlace
 from trt_matrix.core.factors.words import reason
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
 from trt_matrix.core.verdicts.verdict import Verdict
-from trt_matrix.report.views import RowPlace, place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
     """What an effect is attributed to, and where it was found."""
 
-    place: RowPlace
+    place: CellPlace
     kind: str
     heads: tuple[str, ...]
     """Empty where it is about latency."""
@@ -38,7 +38,7 @@ class Reason:
 
 def reasons(judgement: Judgement) -> tuple[Reason, ...]:
     """Returns what every attributed verdict is due to, in the order of the plan."""
-    heads: dict[tuple[RowPlace, str, Attribution], dict[str, None]] = {}
+    heads: dict[tuple[CellPlace, str, Attribution], dict[str, None]] = {}
     for where, verdict in _verdicts(judgement):
         if verdict.attribution:
             key = (where, str(verdict.kind), verdict.attribution)
@@ -49,7 +49,7 @@ def reasons(judgement: Judgement) -> tuple[Reason, ...]:
     )
 
 
-def _verdicts(judgement: Judgement) -> Iterator[tuple[RowPlace, Verdict]]:
+def _verdicts(judgement: Judgement) -> Iterator[tuple[CellPlace, Verdict]]:
     for result in judgement.cells:
         for verdict in result.all_verdicts:
-            yield place(result), verdict
+            yield result.place, verdict

@@ -1,7 +1,7 @@
 """What the lower sections of the page are filled with: one view each, named as the templates ask."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trt_matrix.core.boxes.results import FedImage, WorstImage
@@ -10,7 +10,7 @@ from trt_matrix.core.words import count, visible
 from trt_matrix.report import anchors, boxes, cells, images, layers, network, plots, tables
 from trt_matrix.report.formatting import duration, fixed, short
 from trt_matrix.report.tradeoff import KINDS, Tradeoff, tradeoffs
-from trt_matrix.report.views import MatrixRows
+from trt_matrix.report.views import PassGroup
 
 SHOWN = 6
 """Worst images that the page tells, and shows where the caller hands in their pictures."""
@@ -35,7 +35,7 @@ class Worst(NamedTuple):
 
 def sections(
     judgement: Judgement,
-    matrix: MatrixRows,
+    groups: Sequence[PassGroup],
     pictures: Mapping[str, str] | None,
     fed: Mapping[str, FedImage],
 ) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def sections(
     given = judgement.facts.get("images")  # of old runs their number
     numbers = {name: f"picture-{index}" for index, name in enumerate(pictures or {})}
     return {
-        "plots": _plots(judgement, matrix),
+        "plots": _plots(judgement, groups),
         "slow": _slow(judgement),
         "area": plots,
         "kinds": KINDS,
@@ -65,7 +65,7 @@ def sections(
             Worst(shown_image, numbers.get(shown_image.file_name), fed.get(shown_image.file_name))
             for shown_image in shown_images(judgement)
         ),
-        "box_rows": boxes.box_rows(matrix.groups),
+        "box_rows": boxes.box_rows(groups),
         "pictures": [(numbers[name], uri) for name, uri in (pictures or {}).items()],
         "pictures_wanted": pictures is not None,
         "fed": fed,
@@ -103,8 +103,8 @@ def _moved(image: WorstImage) -> float:
     return sum(1 - box.iou for box in image.test if box.iou is not None)
 
 
-def _plots(judgement: Judgement, matrix: MatrixRows) -> tuple[TradeoffPlot, ...]:
-    found = enumerate(tradeoffs(matrix.groups, judgement.heads))
+def _plots(judgement: Judgement, groups: Sequence[PassGroup]) -> tuple[TradeoffPlot, ...]:
+    found = enumerate(tradeoffs(groups, judgement.heads))
     return tuple(
         TradeoffPlot(
             tradeoff,
