@@ -1,5 +1,6 @@
 """What the numbers say about every planned cell: the only thing that the report is made from."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from trt_matrix.core.fix import Fix
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.layers.choices import Choice
 from trt_matrix.core.layers.precisions import LayerReport
-from trt_matrix.core.metrics import Metrics
+from trt_matrix.core.metrics import Metrics, sqnr_db
 from trt_matrix.core.network.lineage import Lineage
 from trt_matrix.core.qdq.placements import Placed
 from trt_matrix.core.slow import SlowInt8, Untimed
@@ -62,6 +63,12 @@ class HeadResult:
     def sqnr_db(self) -> float | None:
         """Against the reference; None where the output is the same, or the error has no value."""
         return self.error.sqnr_db
+
+    @property
+    def best_db(self) -> float | None:
+        """What 8 bits keep with the best table known, in the cell's placement; None where that is not known."""
+        limit = self.budget.limit if self.budget else 0.0
+        return sqnr_db(limit) if math.isfinite(limit) else None
 
     @property
     def kinds(self) -> frozenset[Kind]:

@@ -16,10 +16,10 @@ from trt_matrix.core.answers.findings import (
     lead,
     planned,
 )
-from trt_matrix.core.answers.making import VERSIONS
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.sentences import alike, kept, up
 from trt_matrix.core.answers.speaking import speaking
+from trt_matrix.core.answers.verdict_groups import VERSIONS
 from trt_matrix.core.answers.wide import wide_sentence
 from trt_matrix.core.cells import Status
 from trt_matrix.core.collecting import distinct
