@@ -48,14 +48,8 @@ def calibration_report(
 ) -> CalibrationReport | None:
     """Returns None of a run that did not look at its calibration set.
 
-    Args:
-        store: Holds what was written down.
-        evidence: Of the run.
-        boxes: The same; None where none are decoded.
-        tables: Digest → ranges of the run's tables.
-        heads_of: Tensor → heads that depend on it; empty where the network is not known.
-        scaled: Tensors whose range decides a scale in some cell; empty where none ran in int8, or the network is
-            not known: of all tensors is told then what was seen of them.
+    `tables`: digest → ranges; `heads_of`: tensor → heads that depend on it. `scaled` are tensors whose range decides a
+    scale in some cell; empty where none ran in int8, or the network is not known: of all is told then what was seen.
     """
     facts = evidence.manifest.calibration
     if facts is None:

@@ -57,12 +57,7 @@ def described(
 ) -> StoredObject:
     """Returns the entries of a set of images; one image in memory at a time.
 
-    Args:
-        store: Holds the array, and keeps what is made of it.
-        array: Preprocessed images, (images, c, h, w), or (images, h, w, c).
-        placements: Where each image lies in its part of the array.
-        settings: How they were preprocessed.
-        channels_last: The array has its channels last.
+    `array` is (images, c, h, w), or (images, h, w, c) with `channels_last`; `placements` say where each image lies in it.
     """
 
     def make(target: Path) -> None:

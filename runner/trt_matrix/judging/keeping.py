@@ -19,9 +19,7 @@ from trt_matrix.store.results import RunFolder, hashes
 def release(run: RunFolder, settled: SettledBeside) -> int | None:
     """Removes the outputs that a finished, judged run needs no more.
 
-    Args:
-        run: Judged before.
-        settled: Makes what is still lacking; outputs of which it cannot stay.
+    `settled` makes what is still lacking; outputs of which it cannot stay.
 
     Returns:
         Bytes freed; None where another has the results open, who may need them.

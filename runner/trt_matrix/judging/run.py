@@ -36,13 +36,8 @@ def judge_again(
 ) -> Outcome:
     """Judges a finished run from its stored records and writes its report; no engine is needed.
 
-    Args:
-        name: Of the run's folder.
-        results: Where it is.
-        images: Whether the report may show images, where the run's matrix.yaml says so too.
-        most_cells: Are told in detail below the matrix; None: as many as a page should hold.
-        stage: Told what is being judged.
-        warn: Told what is to be known of the stored run.
+    `images`: whether the report may show any, where the run's matrix.yaml says so too. `most_cells` are told in detail
+    below the matrix; None: as many as a page should hold.
     """
     run = finished_run(name, results, warn)
     cells = tuple(record.planned() for record in run.records())
@@ -100,11 +95,7 @@ def rendered(
 ) -> Outcome:
     """Writes the report, its tables and its summaries, from a judgement.json and nothing else.
 
-    Args:
-        source: The judgement.json, or the folder that it is in.
-        folder: To write into.
-        images: Whether the report may show those that are in it.
-        most_cells: Are told in detail below the matrix; None: as many as a page should hold.
+    `source` may be the folder that it is in. `images` and `most_cells` are as in `judge_again`.
 
     Raises:
         StoreError: it cannot be read, or these cannot be written.

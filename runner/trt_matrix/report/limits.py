@@ -20,10 +20,7 @@ def detailed(judgement: Judgement, most: int | None = None) -> Collection[str]:
 
     The baseline's, those that broke, those for which the run fails, those with a verdict, those not decided,
     then the others; each in the order of the plan.
-
-    Args:
-        judgement: With all cells.
-        most: Are told; None: all, or of more than `MOST` the first `FEW`.
+    So many as `most`; None: all, or of more than `MOST` the first `FEW`.
     """
     cells = judgement.cells
     if most is None:

@@ -61,16 +61,9 @@ def panel(
 ) -> Panel | None:
     """Returns the picture; None where no value is known.
 
-    Args:
-        title: With its unit.
-        note: What is drawn.
-        names: Of versions.
-        lines: A value a version each.
-        gates: Value and text of each.
-        steps: Place of the version, and its change.
-        decimals: Of values.
-        least: Where the axis begins; None: near the smallest value.
-        broken: Places of versions that gave no number: NaN or infinite, which is not the same as not run.
+    `lines` have a value for each of `names` (versions), `gates` are (value, text), `steps` (place of the version, its
+    change). The axis begins at `least`; None: near the smallest value. At the places `broken` a version gave no
+    number: NaN or infinite, which is not the same as not run.
     """
     known = [v for line in lines for v in line.values if v is not None]
     if not known:

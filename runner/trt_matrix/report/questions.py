@@ -222,9 +222,7 @@ def _apart(
 ) -> float | None:
     """Returns the largest difference between environments of one device in one int8 pass of a head, in dB.
 
-    Args:
-        judgement: With its cells.
-        of: (head, device, pass) that count; None: all of them.
+    `of` has the (head, device, pass) that count; None: all of them.
     """
     values: dict[tuple[str, str, str], list[float]] = {}
     for result in judgement.cells:

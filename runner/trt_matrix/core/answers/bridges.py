@@ -28,12 +28,7 @@ def with_bridges(judgement: Judgement) -> Judgement:
 
 
 def bridge_sentences(bridges: Iterable[Bridge], layers: LayerReport | None = None) -> Sequence[str]:
-    """Says whether Q/DQ loses the same as implicit int8, or by how much not, and behind which layers.
-
-    Args:
-        bridges: Of one head.
-        layers: In which precision layers ran, where that is known.
-    """
+    """Says whether Q/DQ loses the same as implicit int8, or by how much not, and behind which layers."""
     groups: dict[tuple[BridgeOutcome, tuple[str, str]], list[Bridge]] = {}
     for bridge in bridges:
         groups.setdefault((bridge.outcome, bridge.passes), []).append(bridge)

@@ -45,13 +45,7 @@ def findings(
 
     Broken outputs and fp32 first, then what fails, then what matters most; a table that another one beats
     after all others, and what was never meant to run last.
-
-    Args:
-        rows: Every cell that has this head.
-        results: Every planned cell.
-        baseline: The environment that the others are compared with.
-        problem: What is wrong with the reference of this head.
-        boxless: Whether the network is known to make no boxes.
+    `rows` are the cells of this head, `results` all that were planned; `problem` is what is wrong with its reference.
     """
     made = [
         *reference(problem),

@@ -46,9 +46,7 @@ class _Shown:
 def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judgement:
     """Returns the judgement with what would fix what is wrong, and with what would not.
 
-    Args:
-        judgement: Whole but for that: with its tables, images, layers and diagnosis.
-        simulated: What exact arithmetic says of the run's tables.
+    `judgement` is whole but for that: with its tables, images, layers and diagnosis.
     """
     known = RunFacts(judgement=judgement, simulated=simulated or Simulated())
     deployed = known.deployed()
@@ -128,11 +126,7 @@ def _shown(
 ) -> _Shown:
     """Returns a way out with what it gains; what builds of one cell differ by is no gain.
 
-    Args:
-        fix: The way out.
-        now: What it is held against.
-        known: The run.
-        heads: That it is for; None: those that something is wrong with.
+    `heads` are those that it is for; None: those that something is wrong with.
     """
     bad = bad_heads(now) if heads is None else heads
     found = gain(fix.now, fix.reaches, bad)

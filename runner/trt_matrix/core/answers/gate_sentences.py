@@ -30,20 +30,13 @@ AP_LIMITS = ("ap_drop", "ap50_drop")
 def gates_sentence(rows: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
     """Says whether one head keeps every limit, where each that it does not, and where that is not sure.
 
-    Args:
-        rows: Results to judge, of any precision; those without a gate are left out.
-        broken: Ids of cells with a gate that were started and gave none.
-        not_started: How many cells with a gate never were.
+    Of cells with a gate, `broken` (ids) were started and gave none, and so many were `not_started`.
     """
     return _sentence([row for row in rows if row[1].gates], broken, not_started, "the gate")
 
 
 def network_gates_sentence(results: Sequence[CellResult]) -> str:
-    """Says the same of all heads together; empty where no cell that ran has a gate on them.
-
-    Args:
-        results: Every planned cell.
-    """
+    """Says the same of all heads together; empty where no cell that ran has a gate on them."""
     results = [result for result in results if not result.pass_.mixed]
     gated = [(result, result) for result in results if result.gates]
     precisions = {cell.pass_.precision for cell, _ in gated}
@@ -173,10 +166,7 @@ def disagreement_sentence(
 ) -> str:
     """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector.
 
-    Args:
-        int8: Results to judge.
-        baseline: The environment that the others are compared with.
-        draws: What makes a difference of AP sure; without, its size alone counts.
+    Without `draws` the size of a difference of AP counts alone.
     """
     both = [row for row in int8 if _sqnr_and_ap(row[1])]
     return " ".join(

@@ -26,10 +26,7 @@ MATTERS = ("severe", "visible")
 def harm(judgement: Judgement, strips: Sequence[Strip], *, worst_only: bool = False) -> str:
     """Returns `INT8 costs AP 0.83 → 0.61, in all 6 versions alike`.
 
-    Args:
-        judgement: All that is known.
-        strips: Of each head, the worst first.
-        worst_only: Whether to say nothing where it is harmless.
+    Of `strips`, the worst first; nothing of what is harmless where `worst_only`.
     """
     boxes = whole_boxes(judgement)
     matters = any(severity.of_boxes(box).rank >= Severity.VISIBLE.rank for box in boxes)

@@ -39,9 +39,7 @@ def of_cell(result: CellResult) -> KeptQuality:
 def of_set(record: SetRecord, *, gated: bool) -> KeptQuality:
     """Returns what a diagnosis simulated of one state.
 
-    Args:
-        record: Of it.
-        gated: Whether there is any limit.
+    `gated`: whether there is any limit.
     """
     numbers = {name: head.sqnr_db for name, head in record.heads.items()}
     return of_numbers(numbers, record.whole, holds=not record.failing if gated else None)
@@ -63,9 +61,7 @@ def of_numbers(
 def of_errors(errors: Mapping[str, float], result: CellResult) -> KeptQuality:
     """Returns what exact arithmetic keeps, and an engine that loses beyond its scales what this one does.
 
-    Args:
-        errors: Head → NMSE, over all images.
-        result: The cell whose engine would run it.
+    `errors` are NMSE by head; `result` is the cell whose engine would run it.
     """
     reached = {}
     for head in result.heads:

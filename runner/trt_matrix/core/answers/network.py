@@ -29,10 +29,7 @@ def network_answer(
 ) -> Answer:
     """Returns the answer for the network as a whole.
 
-    Args:
-        results: Every planned cell.
-        answers: One a head.
-        sentence: What its gate says.
+    `sentence` is what its gate says.
     """
     judged = [result for result in results if not result.pass_.mixed]
     boxes = _boxes(judged, answers)

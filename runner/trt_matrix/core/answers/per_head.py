@@ -55,15 +55,8 @@ def answers(
 ) -> tuple[Answer, ...]:
     """Returns an answer a head.
 
-    Args:
-        heads: In the order of matrix.yaml.
-        results: Every planned cell.
-        baseline: The environment that the others are compared with.
-        blame: Head → which calibration images made its table bad.
-        equal: Versions that were shown to lose the same.
-        problems: Head → what is wrong with its reference.
-        wide: Weights whose channels differ too much for one scale, the widest first.
-        boxless: Whether the network is known to make no boxes: then none are missed.
+    `blame` says of a head which calibration images made its table bad, `problems` what is wrong with its reference;
+    `wide` are weights whose channels differ too much for one scale, the widest first.
     """
     return tuple(
         _answer(

@@ -240,9 +240,7 @@ def _not_run(
 def _log_advice(at: str, others: Sequence[str]) -> str:
     """Returns where to look, and who ran what failed.
 
-    Args:
-        at: Which operator stopped it; empty where nobody said.
-        others: Environments in which the same pass ran.
+    It stopped `at` an operator, where anybody said; in `others` the same pass ran.
     """
     stopped = f": it stopped at {at}" if at else ""
     ran = f". {listed(others, 3)} ran it" if others else ""

@@ -24,14 +24,7 @@ def sentences(
     baseline: str,
     draws: ApDraws = MappingProxyType({}),
 ) -> Mapping[str, str]:
-    """Returns head → all that there is to know about it.
-
-    Args:
-        answers: One a head.
-        results: Every planned cell.
-        baseline: The environment that the others are compared with.
-        draws: Of the AP of each cell and head.
-    """
+    """Returns head → all that there is to know about it."""
     return {answer.head: _paragraph(answer, results, baseline, draws) for answer in answers}
 
 

@@ -36,10 +36,7 @@ TimesOf = Callable[[StoredObject], LayerTimes | None]
 def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf) -> Judgement:
     """Returns it with the reasons of every int8 cell that is no faster than its fp32, those that are known.
 
-    Args:
-        judgement: With its layers, where they are known.
-        records: Of the run.
-        times_of: layers.json of the store → what its layers took; None where that is gone, or was not told.
+    `times_of`: layers.json of the store → what its layers took; None where that is gone, or was not told.
     """
     by_id = {one.cell: one for one in records}
     fp32 = {(one.environment, one.device): one for one in by_id.values() if one.pass_ == FP32}
@@ -84,9 +81,7 @@ def untimed(
 ) -> tuple[Untimed, ...]:
     """Returns why layers were not timed, with the cells of which that is true.
 
-    Args:
-        records: Of the run.
-        problem_of: layers.json of the store → why its layers have no times; None where they have, or were not asked.
+    `problem_of`: layers.json of the store → why its layers have no times; None where they have, or were not asked.
     """
     found: dict[str, dict[str, None]] = {}
     for record in records:

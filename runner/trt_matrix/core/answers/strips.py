@@ -187,10 +187,7 @@ def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
 def reached(judgement: Judgement, fix: Fix, order: Sequence[str]) -> str:
     """Returns what a fix reaches, in AP, lost boxes and dB as far as both are known, and where.
 
-    Args:
-        judgement: With the fix.
-        fix: What helps.
-        order: Heads, the worst first: of those that gain half as much as any the first is told.
+    `order` has the heads, the worst first: of those that gain half as much as any the first is told.
     """
     parts = []
     now, then = fix.now, fix.reaches

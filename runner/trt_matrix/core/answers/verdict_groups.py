@@ -49,11 +49,7 @@ class VerdictGroup:
     def finding(self, fault: str, text: str, advice: str, least: Severity | None = None) -> Finding:
         """Returns the finding, with how much it matters.
 
-        Args:
-            fault: Whose it is.
-            text: What was seen.
-            advice: What to do next.
-            least: How much it matters at least; from its verdicts where None.
+        `least` is how much it matters at least; from its verdicts where None.
         """
         beatable = self.kind in BEATABLE
         judged = {row.result.id for row in speaking(int8_of(self.rows), everywhere=not beatable)}
