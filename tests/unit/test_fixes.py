@@ -30,11 +30,10 @@ from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.calibration.curve import Curve, Point, Trend
 from trt_matrix.core.calibration.ranges import Decider
 from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern, Cost, LeftOutImage
-from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.diagnosis.record import MixRecord
 from trt_matrix.core.fix import Basis, FixKind, KeptQuality
-from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.judgement import CellResult, CellRun, Judgement
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.report import views
 

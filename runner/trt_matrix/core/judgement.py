@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.calibration.report import CalibrationReport
-from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import Cell, CellPlace, Pass, Status
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Fix
@@ -18,13 +18,71 @@ from trt_matrix.core.layers.precisions import LayerReport
 from trt_matrix.core.metrics import Metrics, sqnr_db
 from trt_matrix.core.network.lineage import Lineage
 from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.slow import SlowInt8, Untimed
 from trt_matrix.core.tables.differences import TableReport
 from trt_matrix.core.verdicts.bridges import Bridge
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellRun:
+    """How a cell was run: when, for how long in each stage, with which table and build."""
+
+    started: str | None
+    """ISO 8601, UTC: when the job of the newest repeat was started; None where none was."""
+    stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Stage → seconds in each repeat that had it."""
+    table: str | None
+    """Digest of the table that it ran with."""
+    fingerprint: str
+    """Of the newest repeat: what decides its numbers."""
+    engine_bytes: int | None
+    """Size of the engine that was built; None where that is not told."""
+    timing_cache: str | None
+    """`none`, `new`, `read` or `refused`; None where the engine has none."""
+
+
+class SlowCause(StrEnum):
+    """What a cell's reasons come to, what explains most first."""
+
+    DISTURBED = "disturbed"
+    """Something else ran while it was timed."""
+    FLOAT = "float"
+    """Layers that multiply ran in float."""
+    SCATTER = "scatter"
+    """Repeats differ by more than their samples: that it is slower is not shown either."""
+    GPU = "gpu"
+    """The GPU itself computes no faster."""
+    LAUNCHES = "launches"
+    """The GPU waits for layers to be started."""
+    AROUND = "around"
+    """The GPU computes faster; what an inference takes besides is more than that saves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlowInt8:
+    cell: str
+    """Its id."""
+    ratio: float
+    """Its median to fp32's."""
+    reasons: tuple[str, ...]
+    """Sentences, each with the numbers that it is made of; never empty."""
+    cause: SlowCause | None = None
+    """What of them explains most; None where none explains it by itself, and in judgements of before it was told."""
+    clause: str = ""
+    """The same with its numbers, for the second line of the headline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Untimed:
+    """Cells whose layers were to be timed one by one, and were not."""
+
+    cells: tuple[str, ...]
+    """Ids, in the order of the plan."""
+    problem: str
+    """In the words of the job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +199,7 @@ class CellResult:
     @property
     def whole_boxes(self) -> BoxErrors | None:
         """What became of the boxes of all heads together; None where that is not known."""
-        return self.whole_boxes
+        return self.boxes.whole if self.boxes else None
 
     def head(self, name: str) -> HeadResult | None:
         """Returns what it gave at one head; None where it has no such result."""

@@ -1,5 +1,7 @@
 """Every cell by itself: how it ended, what its stages took, how to run it again; pure, no markup."""
 
+import hashlib
+import re
 import shlex
 import statistics
 from collections.abc import Collection, Sequence
@@ -12,6 +14,8 @@ from trt_matrix.report.facts import fact_groups, flat
 STAGES = ("calibrate", "build", "infer", "time", "compare")
 """In the order of a job."""
 
+UNSAFE = re.compile(r"[^A-Za-z0-9._:/*-]+")
+LONGEST_ANCHOR = 120
 
 Pair = tuple[str, str]
 """(`probed › engine › version`, `1.32.0`)."""
@@ -102,3 +106,11 @@ def stage_s(result: CellResult, stage: str) -> float | None:
 def command(cell: str) -> str:
     """Returns what runs the cell again, for a shell."""
     return f"trt-matrix run --fresh -s {shlex.quote(cell)}"
+
+
+def cell_anchor(cell: str) -> str:
+    """Returns `cell-ort-1.32.0/cpu/int8-shared-entropy`, the id of its element on the page; needs no escaping, in HTML or in an address."""
+    safe = UNSAFE.sub("-", cell)[:LONGEST_ANCHOR]
+    if safe == cell:
+        return f"cell-{safe}"
+    return f"cell-{safe}-{hashlib.sha256(cell.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

@@ -6,10 +6,10 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from trt_matrix.core.answer import Answer
+from trt_matrix.core.answer import BOXES, HARM_UNKNOWN, Answer
 from trt_matrix.core.answers.causes import NOBODYS
 from trt_matrix.core.answers.choices import tested
-from trt_matrix.core.answers.findings import BOXES, DECODE_SAYS, GATE_SAYS, HARM_UNKNOWN, lead
+from trt_matrix.core.answers.findings import DECODE_SAYS, GATE_SAYS
 from trt_matrix.core.answers.harm import harm, whole_boxes
 from trt_matrix.core.answers.headline import Headline
 from trt_matrix.core.answers.per_head import OF_VERSION
@@ -245,7 +245,7 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
         for finding in judgement.findings
         if finding.kind in (Kind.CALIBRATION_PROBLEM, Kind.CALIBRATOR_REGRESSION)
     ]
-    first = [lead(answer.findings, answer.unseen) for answer in judgement.answers]
+    first = [answer.lead for answer in judgement.answers]
     blamed = [
         finding for finding in first if finding in findings and finding and not finding.beaten
     ]
@@ -273,7 +273,7 @@ def _calibration(judgement: Judgement, strips: Sequence[Strip]) -> ToldAnswer:
 
 def _perhaps_table(answer: Answer) -> bool:
     """Whether what is said first of a head is that it may be the table's."""
-    first = lead(answer.findings, answer.unseen)
+    first = answer.lead
     return bool(
         first
         and first.kind is Kind.INCONCLUSIVE

@@ -11,7 +11,6 @@ from trt_matrix.core import severity
 from trt_matrix.core.answers.choices import sentence as seen
 from trt_matrix.core.answers.choices import tested
 from trt_matrix.core.answers.degree import how_sure
-from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.per_head import accused
 from trt_matrix.core.answers.sentences import alike
 from trt_matrix.core.boxes.results import BoxErrors
@@ -116,7 +115,7 @@ def layers(judgement: Judgement) -> str:
 
 
 def _no_layers(judgement: Judgement) -> str:
-    leads = {answer.head: lead(answer.findings, answer.unseen) for answer in judgement.answers}
+    leads = {answer.head: answer.lead for answer in judgement.answers}
     wrong = [
         head
         for head, finding in leads.items()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from trt_matrix.core.boxes.results import FedImage, WorstImage
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.words import count, visible
-from trt_matrix.report import anchors, boxes, cells, images, layers, network, plots, tables
+from trt_matrix.report import cells, images, layers, network, plots, tables, views
 from trt_matrix.report.formatting import duration, fixed, short
 from trt_matrix.report.tradeoff import KINDS, Tradeoff, tradeoffs
 from trt_matrix.report.views import PassGroup
@@ -60,12 +60,12 @@ def sections(
         "infinity": math.inf,
         "stage_s": cells.stage_s,
         "command": cells.command,
-        "cell_anchor": anchors.cell_anchor,
+        "cell_anchor": cells.cell_anchor,
         "worst_images": tuple(
             Worst(shown_image, numbers.get(shown_image.file_name), fed.get(shown_image.file_name))
             for shown_image in shown_images(judgement)
         ),
-        "box_rows": boxes.box_rows(groups),
+        "box_rows": views.box_rows(groups),
         "pictures": [(numbers[name], uri) for name, uri in (pictures or {}).items()],
         "pictures_wanted": pictures is not None,
         "fed": fed,

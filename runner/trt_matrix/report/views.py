@@ -6,15 +6,19 @@ on a device. Versions stand under each other in the order of matrix.yaml, so a c
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from trt_matrix.core.answers.speed import timed_together
+from trt_matrix.core.boxes.results import ALL, CellBoxes
 from trt_matrix.core.cells import FP32, CellPlace, Pass, TableSource
 from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
-from trt_matrix.core.timed_together import timed_together
 from trt_matrix.core.words import count, listed
 
 UNTOLD = frozenset({"driver"})
 """Versions that rows do without: the cell's own page has them."""
+UNMOVED = 0.9995
+"""Mean IoU from which boxes are where they were, to three digits."""
 
 
 def pass_title(pass_: Pass) -> str:
@@ -221,3 +225,34 @@ def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:
             if head.gates:
                 found.setdefault(head.head, tuple(gate.limit_text() for gate in head.gates))
     return found
+
+
+class BoxRows(NamedTuple):
+    group: PassGroup
+    rows: tuple[Row, ...]
+    """Those with boxes, but for the unchanged."""
+    unchanged: tuple[Row, ...]
+    """Those in which no box was lost, new or moved."""
+
+
+def box_rows(groups: Iterable[PassGroup]) -> tuple[BoxRows, ...]:
+    """Returns the groups in which any cell has boxes; cells that changed none are told together."""
+    with_boxes = []
+    for group in groups:
+        sides = grouped(
+            (is_unchanged(row.result.boxes), row) for row in group.rows if row.result.boxes
+        )
+        if sides:
+            with_boxes.append(
+                BoxRows(group, tuple(sides.get(False, ())), tuple(sides.get(True, ())))
+            )
+    return tuple(with_boxes)
+
+
+def is_unchanged(boxes: CellBoxes | None) -> bool:
+    """Whether every box of the reference is there, where it was, and no other."""
+    whole = boxes.whole.changes.get(ALL) if boxes and boxes.whole else None
+    if whole is None or not whole.reference:
+        return False
+    iou = whole.mean_iou
+    return whole.lost == 0 and whole.new == 0 and iou is not None and iou >= UNMOVED

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from trt_matrix.core import severity
-from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import BEARABLE, lead
+from trt_matrix.core.answer import BEARABLE, Answer, Finding
 from trt_matrix.core.answers.network import with_best_tables
 from trt_matrix.core.answers.rows import int8_of, rows_of
 from trt_matrix.core.answers.since import environments_of, run_of, where
@@ -78,7 +77,7 @@ def _answer(judgement: Judgement, head: str) -> Answer | None:
 
 def _lead(judgement: Judgement, head: str) -> Finding | None:
     answer = _answer(judgement, head)
-    return lead(answer.findings, answer.unseen) if answer else None
+    return answer.lead if answer else None
 
 
 def _of_int8(judgement: Judgement, strip: Strip) -> bool:

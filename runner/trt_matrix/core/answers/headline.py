@@ -7,19 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answer import Answer, Finding, lead
 from trt_matrix.core.answers.degree import degree, how_sure, state
-from trt_matrix.core.answers.findings import lead, planned
 from trt_matrix.core.answers.fix_cost import fix_cost
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.network import network_answer
-from trt_matrix.core.answers.not_decided import undecided_sentence
 from trt_matrix.core.answers.plain import operator_of
 from trt_matrix.core.answers.since import since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
+from trt_matrix.core.answers.undecided import PERHAPS
 from trt_matrix.core.answers.whom import FLOATS, send_to, whose
-from trt_matrix.core.collecting import distinct
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import Severity
@@ -156,7 +155,7 @@ def _leading(
     answers = {one.head: one for one in judgement.answers}
     for strip in told:
         answer = answers.get(strip.head)
-        first = lead(answer.findings, answer.unseen) if answer else None
+        first = answer.lead if answer else None
         if answer and first:
             return answer, first
     first = lead(whole.findings)
@@ -181,7 +180,7 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         joined = ", and ".join([shown[0], *(_small(one) for one in shown[1:])])
         return f"{capital(joined)}{rest}."
     kept = harm(judgement, told)
-    open_ = undecided_sentence(judgement)
+    open_ = _undecided(judgement)
     if open_:
         # What it keeps was measured all the same; open is only what would be to blame.
         return f"{capital(kept)}; {_small(open_)}" if kept else open_
@@ -214,6 +213,21 @@ def _nothing_ran(judgement: Judgement) -> str:
     return f"Nothing ran: {'; '.join(reasons[:MOST])}."
 
 
+def _undecided(judgement: Judgement) -> str:
+    """Returns of which heads what is not decided; empty where nothing is open. What would decide it is the remedy."""
+    leads = [(answer.head, answer.lead) for answer in judgement.answers]
+    heads = grouped(
+        (finding.fault.partition(PERHAPS)[2], head)
+        for head, finding in leads
+        if finding and finding.kind is Kind.INCONCLUSIVE
+    )
+    if not heads:
+        return ""
+    whose, names = next(iter(heads.items()))
+    loses = f"{listed(names, 3)} lose{'s' if len(names) == 1 else ''} by"
+    return f"{f'Whether {loses} {whose}' if whose else f'What {loses}'} is not decided."
+
+
 def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
     """Yields what is wrong, in the order in which a person must deal with it."""
     by_head = [
@@ -239,7 +253,7 @@ def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
         finding
         for finding in whole.findings
         if finding.kind is Kind.COULD_NOT_RUN
-        and not planned(finding)
+        and not finding.planned
         and finding.severity is not Severity.NONE
     ]
     if failed:

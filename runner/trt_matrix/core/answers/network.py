@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from trt_matrix.core import severity
-from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answer import HARM_UNKNOWN, Answer, Finding
 from trt_matrix.core.answers.degree import NOT_KNOWN, degree, state
-from trt_matrix.core.answers.findings import HARM_UNKNOWN
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.rows import environments_of
 from trt_matrix.core.answers.speaking import table_name

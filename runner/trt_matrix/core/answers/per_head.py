@@ -5,17 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trt_matrix.core import severity
-from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import (
-    BEARABLE,
-    BOXES,
-    DECODE_SAYS,
-    GATE_SAYS,
-    HARM_UNKNOWN,
-    findings,
-    lead,
-    planned,
-)
+from trt_matrix.core.answer import BEARABLE, BOXES, HARM_UNKNOWN, Answer, Finding, lead
+from trt_matrix.core.answers.findings import DECODE_SAYS, GATE_SAYS, findings
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.sentences import alike, kept, up
 from trt_matrix.core.answers.speaking import speaking
@@ -186,7 +177,7 @@ def _gone(found: Sequence[Finding]) -> frozenset[str]:
         name
         for finding in found
         if finding.kind is Kind.BROKEN_OUTPUT
-        or (finding.kind is Kind.COULD_NOT_RUN and not planned(finding))
+        or (finding.kind is Kind.COULD_NOT_RUN and not finding.planned)
         for name in finding.environments
     )
 

@@ -15,11 +15,10 @@ from trt_matrix.core.answers.speed import SLOWER, SpeedPair, pairs
 from trt_matrix.core.cells import FP32
 from trt_matrix.core.diagnosis.latencies import is_reformatting
 from trt_matrix.core.evidence import disturbed, latency_disturbed, timed
-from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.judgement import Judgement, SlowCause, SlowInt8, Untimed
 from trt_matrix.core.layers.engine_layers import INT8, LayerTime, LayerTimes
 from trt_matrix.core.layers.precisions import LayerReport
 from trt_matrix.core.records import Record, StoredObject
-from trt_matrix.core.slow import SlowCause, SlowInt8, Untimed
 from trt_matrix.core.words import capital, count, listed
 
 LEAST = 0.05

@@ -1,12 +1,12 @@
 """Is int8 worth its time? It is compared with the fp32 of the same place, by the intervals of both medians."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from trt_matrix.core.cells import FP32
-from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.judgement import CellResult, Judgement, SlowCause, SlowInt8
 from trt_matrix.core.latency import Latency
-from trt_matrix.core.slow import SlowCause, SlowInt8
 from trt_matrix.core.words import listed, span
 
 TEN_MS = 0.01
@@ -18,6 +18,10 @@ ANY_GPU = "gpu:*"
 """What a device is called where it is not told which GPU it was."""
 MOST_CAUSES = 2
 """Told of a device."""
+
+
+MOST_APART = timedelta(minutes=3)
+"""Between the newest rounds of two cells of one device, whose times are compared."""
 
 
 class SpeedPair(NamedTuple):
@@ -185,3 +189,32 @@ def _ms(seconds: Iterable[float], decimals: int) -> str:
     values = sorted(1e3 * second for second in seconds)
     low, high = f"{values[0]:.{decimals}f}", f"{values[-1]:.{decimals}f}"
     return low if low == high else f"{low} to {high}"
+
+
+def timed_together(result: CellResult, other: CellResult) -> bool:
+    """Tells whether two cells were timed while the machine did the same.
+
+    Rounds of all cells are interleaved but those in which layers are tried in float: these come when all
+    else is done. A GPU that was watched around both tells of other work; a processor does not.
+    """
+    late = result.pass_.mixed != other.pass_.mixed
+    if late and not (result.watched and other.watched):
+        return False
+    if (result.environment, result.device) != (other.environment, other.device):
+        return True
+    starts = [
+        _moment(each.run.started) for each in (result, other) if each.run and each.run.started
+    ]
+    if len(starts) < 2:
+        return True
+    first, last = starts
+    return first is not None and last is not None and abs(last - first) <= MOST_APART
+
+
+def _moment(started: str) -> datetime | None:
+    """Returns when a start was; None where what another machine wrote is no time."""
+    try:
+        found = datetime.fromisoformat(started)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree, state
-from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.boxes.results import ALL
@@ -153,7 +152,7 @@ def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str,
 
 
 def _nothing(answer: Answer | None) -> bool:
-    return answer is None or lead(answer.findings, answer.unseen) is None
+    return answer is None or answer.lead is None
 
 
 def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:

@@ -13,13 +13,13 @@ from typing import TypeVar
 from trt_matrix.core.answers.kept import bad_heads, beyond_builds, gain, of_cell, of_errors
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.speaking import table_name
+from trt_matrix.core.answers.speed import timed_together
 from trt_matrix.core.cells import Pass, TableSource
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.held import named_layers
-from trt_matrix.core.timed_together import timed_together
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count, listed
 

@@ -96,17 +96,18 @@ def average_precision(
     boxes: Mapping[int, Boxes],
     *,
     sizes: Sequence[SizeRange] = COCO_SIZES,
+    max_detections: int = MOST_DETECTIONS,
 ) -> Mapping[str, AveragePrecision]:
     """Returns `all` and each size range → average precision.
 
     As in COCO, both ends of a range belong to it.
     `boxes` has an entry for every image of `labels`, in its pixels; `sizes` are ranges of labelled (and of unmatched
-    detected) area. The best MOST_DETECTIONS boxes of each image and category count.
+    detected) area. The best `max_detections` boxes of each image and category count.
 
     Raises:
         LabelsError: an image without an entry, or a class index without a category.
     """
-    evaluation = evaluation_of(labels, results_of(labels, boxes), sizes)
+    evaluation = evaluation_of(labels, results_of(labels, boxes), sizes, max_detections)
     names = evaluation.params.areaRngLbl
     ranges = evaluation.params.areaRng
     evaluation.evaluate()
@@ -127,7 +128,7 @@ def average_precision(
 
 
 def evaluation_of(
-    labels: Labels, results: list[dict[str, Any]], sizes: Sequence[SizeRange] = ()
+    labels: Labels, results: list[dict[str, Any]], sizes: Sequence[SizeRange], max_detections: int
 ) -> Any:
     """Returns COCO's evaluation, to be started: of all sizes, then of each range."""
     # Here, since labels are also read where nothing is evaluated.
@@ -138,7 +139,7 @@ def evaluation_of(
     ranges = [ALL_PX2, *((size.low_px2, size.high_px2) for size in sizes)]
     evaluation.params.areaRng = [list(limits) for limits in ranges]
     evaluation.params.areaRngLbl = [ALL, *(size.name for size in sizes)]
-    evaluation.params.maxDets = [MOST_DETECTIONS]
+    evaluation.params.maxDets = [max_detections]
     return evaluation
 
 

@@ -65,7 +65,7 @@ def precision_draws(labels: Labels, boxes: Mapping[int, Boxes]) -> Floats:
     Raises:
         LabelsError: an image without an entry, or a class index without a category.
     """
-    return weighted(hits(labels, boxes), image_draws(len(labels.images)))
+    return weighted(hits(labels, boxes, MOST_DETECTIONS), image_draws(len(labels.images)))
 
 
 def across(repeats: Sequence[Floats]) -> Floats:
@@ -99,7 +99,7 @@ def image_draws(images: int) -> Weights:
     return np.ascontiguousarray(taken.T, np.int32)
 
 
-def hits(labels: Labels, boxes: Mapping[int, Boxes]) -> Hits:
+def hits(labels: Labels, boxes: Mapping[int, Boxes], max_detections: int) -> Hits:
     """Asks the evaluation which box finds which object, at each of its IoU thresholds.
 
     Raises:
@@ -110,12 +110,12 @@ def hits(labels: Labels, boxes: Mapping[int, Boxes]) -> Hits:
     every = every.reshape(-1, 2)
     scores = np.array([result["score"] for result in results], np.float64)
     ranked = np.argsort(-scores, kind="stable")
-    chosen = ranked[_ranks(every[ranked]) < MOST_DETECTIONS]
+    chosen = ranked[_ranks(every[ranked]) < max_detections]
     place = np.empty(len(results), np.intp)
     place[chosen] = np.arange(len(chosen))
     crowds = {annotation["id"] for annotation in labels.annotations if annotation["iscrowd"]}
 
-    evaluation = evaluation_of(labels, results)
+    evaluation = evaluation_of(labels, results, (), max_detections)
     thresholds = evaluation.params.iouThrs
     found, ignored = np.zeros((2, len(thresholds), len(chosen)), bool)
     for box, labelled, at in _pairs(evaluation, every[:, 0]):

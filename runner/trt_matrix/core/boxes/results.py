@@ -61,7 +61,7 @@ class BoxErrors:
     @property
     def total(self) -> Changes:
         """Lost, new and moved boxes of all sizes."""
-        return self.total
+        return self.changes[ALL]
 
     @property
     def ap(self) -> float | None:
