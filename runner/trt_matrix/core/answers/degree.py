@@ -6,6 +6,7 @@ from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 
 NOT_KNOWN = "not known"
+NOTHING = "nobody's: nothing is wrong"
 
 
 def state(answer: Answer | None) -> str:
@@ -17,7 +18,7 @@ def state(answer: Answer | None) -> str:
     first = answer.lead
     if first and first.kind is Kind.INCONCLUSIVE and "layer's:" not in answer.fault:
         return "open"
-    if answer.severity in (Severity.SEVERE, Severity.VISIBLE):
+    if answer.severity.matters:
         return str(answer.severity)
     if is_open(answer.findings) or answer.confidence == UNDECIDED:
         return "open"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import HARM_UNKNOWN, Answer, Finding
-from trt_matrix.core.answers.degree import NOT_KNOWN, degree, state
+from trt_matrix.core.answers.degree import NOT_KNOWN, NOTHING, degree, state
 from trt_matrix.core.answers.plain import did_not_run
 from trt_matrix.core.answers.rows import environments_of
 from trt_matrix.core.answers.speaking import table_name
@@ -18,7 +18,6 @@ from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import FAULTS, Kind
 from trt_matrix.core.words import capital, count, listed
 
-NOTHING = "nobody's: nothing is wrong"
 LEAST_AP = 0.005
 """By less AP no table is better than another, and of all boxes together less is not told."""
 
