@@ -10,6 +10,7 @@ from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.calibration.report import CalibrationReport
 from trt_matrix.core.cells import Cell, CellPlace, Pass, Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Fix
 from trt_matrix.core.latency import Latency
@@ -306,6 +307,29 @@ class Judgement:
     def findings(self) -> tuple[Finding, ...]:
         """Those of every head, head by head."""
         return tuple(finding for answer in self.answers for finding in answer.findings)
+
+    @property
+    def int8_rows(self) -> list[tuple[CellResult, HeadResult]]:
+        """Every head of the int8 cells that are judged and ran."""
+        return [
+            (result, head)
+            for result in self.judged
+            if result.status.ok and result.pass_.is_int8
+            for head in result.heads
+        ]
+
+    @property
+    def blamed_on_custom(self) -> tuple[str, ...]:
+        """Heads that are bad together, and behind which, and no good one, a custom layer lies; empty without."""
+        for lineage in self.lineage:
+            if any(operator.custom for part in lineage.suspects for operator in part.operators):
+                return lineage.bad
+        return ()
+
+    @property
+    def behind_custom(self) -> list[str]:
+        """Heads that depend on any custom layer."""
+        return distinct(head for layer in self.custom for head in layer.heads)
 
     @property
     def failing(self) -> tuple[Finding, ...]:

@@ -99,7 +99,7 @@ def _advised(answer: Answer, judgement: Judgement) -> Answer:
     """
     what, reaches, measured = remedy(judgement, answer.head, answer)
     fix = best_fix(judgement.fixes, answer.head)
-    if not reaches or (fix and _gained_db(fix, answer.head) < SQNR_DB[0]):
+    if not reaches or (fix and fix.gains_db.get(answer.head, 0.0) < SQNR_DB[0]):
         return answer
     found = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
 
@@ -114,11 +114,6 @@ def _advised(answer: Answer, judgement: Judgement) -> Answer:
     return replace(
         answer, findings=findings, advice=findings[0].advice if of_first else answer.advice
     )
-
-
-def _gained_db(fix: Fix, head: str) -> float:
-    now, then = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
-    return 0.0 if now is None or then is None else then - now
 
 
 def _shown(
