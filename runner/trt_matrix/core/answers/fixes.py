@@ -22,7 +22,7 @@ from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix, remedy
 from trt_matrix.core.answers.tried import RunFacts, float_command, in_float, is_of, not_held, tried
-from trt_matrix.core.collecting import distinct
+from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
@@ -51,7 +51,7 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     known = RunFacts(judgement=judgement, simulated=simulated or Simulated())
     deployed = known.deployed()
     wrong = sorted(
-        (result for result in deployed if is_bad(result)),
+        filter(is_bad, deployed),
         key=lambda result: (result.environment != judgement.baseline, _worst_db(result)),
     )
     shown = _equal_ranges(wrong, known)
@@ -65,24 +65,21 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     )
     report = None if sound else judgement.calibration
     shown += [_shown(fix, now, known) for now in wrong[:1] for fix in image_fixes(now, report)]
-    groups: dict[tuple[FixKind, str, str], list[_Shown]] = {}
-    for one in shown:
-        key = (one.fix.kind, one.fix.what, one.fix.command)
-        groups.setdefault(key, []).append(one)
-    showns = sorted(
-        (told for group in groups.values() if (told := _together(group, known))),
-        key=lambda one: (
-            not one.fix.needed,
-            one.fix.basis is Basis.UNKNOWN,
-            *(-x for x in one.gain.order[:-1]),
+    groups = grouped(((way.fix.kind, way.fix.what, way.fix.command), way) for way in shown)
+    ways = sorted(
+        present(_together(group, known) for group in groups.values()),
+        key=lambda way: (
+            not way.fix.needed,
+            way.fix.basis is Basis.UNKNOWN,
+            *(-part for part in way.gain.order[:-1]),
             # What makes every gate hold is worth more than decibels.
-            not (one.fix.reaches.holds and one.fix.now.holds is False),
-            -one.gain.order[-1],
+            not (way.fix.reaches.holds and way.fix.now.holds is False),
+            -way.gain.order[-1],
         ),
     )
     fixed = replace(
         judgement,
-        fixes=tuple(one.fix for one in showns),
+        fixes=tuple(way.fix for way in ways),
         no_fix=(
             *(sentence for group in groups.values() for sentence in _spoils(group)),
             *_without_effect(wrong, groups.values(), known),
@@ -133,8 +130,7 @@ def _shown(
 
 def _worst_db(result: CellResult) -> float:
     bad = bad_heads(result)
-    known = [head.sqnr_db for head in result.heads if head.head in bad]
-    return min((one for one in known if one is not None), default=0.0)
+    return min(present(head.sqnr_db for head in result.heads if head.head in bad), default=0.0)
 
 
 def _together(group: Sequence[_Shown], known: RunFacts) -> _Shown | None:
@@ -192,11 +188,12 @@ def _numbers(shown: _Shown) -> str:
 
 def _unheld(cells: Iterable[str], known: RunFacts) -> Iterator[str]:
     """Yields which cells ran layers in int8 that they should have kept in float."""
-    told: dict[tuple[str, ...], list[str]] = {}
-    for cell in dict.fromkeys(cells):
-        if layers := not_held(known.by_id[cell], known):
-            told.setdefault(layers, []).append(known.by_id[cell].environment)
-    for layers, names in told.items():
+    unheld = grouped(
+        (layers, known.by_id[cell].environment)
+        for cell in dict.fromkeys(cells)
+        if (layers := not_held(known.by_id[cell], known))
+    )
+    for layers, names in unheld.items():
         yield f"{listed(names, MOST)} ran {listed(layers, MOST)} in int8 all the same"
 
 
@@ -227,19 +224,20 @@ def _without_effect(
         for cell in shown.fix.cells
     }
     beside = [result for now in wrong for result in known.beside(now) if result.pass_.mixed]
-    found: dict[str, list[str]] = {}
-    for result in beside:
-        if result.id in told:
-            continue
-        layers = count(len(result.pass_.exclude), "layer")
-        why = f"nothing is gained by {layers} in float"
-        if not any(map(says_something, result.heads)):
-            why = f"the output with {layers} in float cannot be judged"
-        elif missed := not_held(result, known):
-            why = f"{why}: it ran {listed(missed, MOST)} in int8 all the same"
-        found.setdefault(why, []).append(result.id)
-    for why, cells in found.items():
+    reasons = grouped(
+        (_no_effect(result, known), result.id) for result in beside if result.id not in told
+    )
+    for why, cells in reasons.items():
         yield f"In {listed(distinct(cells), MOST)} {why}."
+
+
+def _no_effect(result: CellResult, known: RunFacts) -> str:
+    layers = count(len(result.pass_.exclude), "layer")
+    if not any(map(says_something, result.heads)):
+        return f"the output with {layers} in float cannot be judged"
+    missed = not_held(result, known)
+    all_the_same = f": it ran {listed(missed, MOST)} in int8 all the same" if missed else ""
+    return f"nothing is gained by {layers} in float{all_the_same}"
 
 
 # The diagnosis
@@ -288,7 +286,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
                 basis=Basis.SIMULATED,
                 now=KeptQuality(
                     sqnr_db={
-                        head: min((db for db in kept if db is not None), default=None)
+                        head: min(present(kept), default=None)
                         for head, kept in mine.measured_db.items()
                     }
                 ),
@@ -310,7 +308,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
 
 def _builds_of(cell: str, way: ImplicitBuilds) -> ImplicitBuilds:
     """Returns the builds of one cell: what those of another version with the table lose is not its loss."""
-    places = [place for place, one in enumerate(way.cells) if one == cell]
+    places = [place for place, name in enumerate(way.cells) if name == cell]
     measured_db = {
         head: tuple(kept[place] for place in places if place < len(kept))
         for head, kept in way.measured_db.items()
