@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from trt_matrix.core.cells import FP32
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult, Judgement, SlowCause, SlowInt8
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.words import listed, span
@@ -16,6 +17,8 @@ SLOWER = 1.02
 
 ANY_GPU = "gpu:*"
 """What a device is called where it is not told which GPU it was."""
+FAR = 1.5
+"""Times fp32's time from which on it is told how many."""
 MOST_CAUSES = 2
 """Told of a device."""
 
@@ -44,28 +47,20 @@ class SpeedPair(NamedTuple):
         return self.ratio < 1 / SLOWER and self.int8.high_s < self.fp32.low_s
 
 
-def pairs(results: Iterable[CellResult]) -> tuple[SpeedPair, ...]:
+def pairs(results: Sequence[CellResult]) -> tuple[SpeedPair, ...]:
     """Returns every int8 cell that can be held against its own fp32, in the order of the matrix."""
-    results = list(results)
-    fp32 = {
-        (result.environment, result.device): result.latency
+    fp32 = {result.place: result.latency for result in results if result.pass_ == FP32}
+    return tuple(
+        SpeedPair(result, result.latency, base)
         for result in results
-        if result.pass_ == FP32 and result.latency
-    }
-    speed_pairs = []
-    for result in results:
-        base = fp32.get((result.environment, result.device))
-        if (
-            result.pass_.is_int8
-            and result.status.ok
-            and not result.pass_.mixed
-            and result.latency
-            and base
-            and base.median_s > 0
-            and base.batch == result.latency.batch
-        ):
-            speed_pairs.append(SpeedPair(result, result.latency, base))
-    return tuple(speed_pairs)
+        if result.pass_.is_int8
+        and result.status.ok
+        and not result.pass_.mixed
+        and result.latency
+        and (base := fp32.get(result.place))
+        and base.median_s > 0
+        and base.batch == result.latency.batch
+    )
 
 
 def cost(judgement: Judgement) -> str:
@@ -73,14 +68,12 @@ def cost(judgement: Judgement) -> str:
 
     A device a sentence, since what is slow on one says nothing of another.
     """
-    by_device: dict[str, list[SpeedPair]] = {}
-    for pair in pairs(judgement.cells):
-        by_device.setdefault(pair.result.device, []).append(pair)
+    by_device = grouped((pair.result.device, pair) for pair in pairs(judgement.cells))
     why = {int8.cell: int8 for int8 in judgement.slow}
     told = [
         text
-        for device, some in by_device.items()
-        for text in (_device(device, some, why), *_why(some, why))
+        for device, on_device in by_device.items()
+        for text in (_device(device, on_device, why), *_why(on_device, why))
     ]
     busy = [result.id for result in judgement.cells if result.latency_disturbed]
     if busy:
@@ -94,7 +87,7 @@ def cost(judgement: Judgement) -> str:
 def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> str:
     slower = [pair for pair in some if pair.slower]
     faster = [pair for pair in some if pair.faster]
-    ratios = f"{_times(pair.ratio for pair in some)} times FP32's time"
+    ratios = f"{span(pair.ratio for pair in some)} times FP32's time"
     int8, fp32 = [pair.int8.median_s for pair in some], [pair.fp32.median_s for pair in some]
     batch = some[0].int8.batch
     decimals = 2 if max(*int8, *fp32) < TEN_MS else 1
@@ -102,12 +95,9 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
     of = "" if batch == 1 else f" of {batch} images"
     where = f"on {'a GPU' if device == ANY_GPU else device} ({milliseconds} an inference{of})"
     if len(slower) == len(some):
-        by = _times(pair.ratio for pair in some)
-        return (
-            f"INT8 is {by} times slower than FP32 {where}: as it is, it is not worth it."
-            if _far(some)
-            else f"INT8 is slower than FP32 {where}: as it is, it is not worth it."
-        )
+        far = min(pair.ratio for pair in some) >= FAR
+        by = f"{span(pair.ratio for pair in some)} times " if far else ""
+        return f"INT8 is {by}slower than FP32 {where}: as it is, it is not worth it."
     if len(faster) == len(some):
         return f"INT8 takes {ratios} {where}."
     open_ = [pair for pair in some if not pair.slower and not pair.faster]
@@ -132,13 +122,10 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
 
 def _why(some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> Iterable[str]:
     """Yields what was measured of why int8 is not faster, a cause a sentence; nothing where nothing explains it."""
-    found: dict[SlowCause, list[SlowInt8]] = {}
-    for int8 in _known(some, why):
-        # That repeats scatter is told already, and what else ran at the time is told last.
-        if int8.cause and int8.cause not in (SlowCause.DISTURBED, SlowCause.SCATTER):
-            found.setdefault(int8.cause, []).append(int8)
-    groups = sorted(found.values(), key=len, reverse=True)
-    for those in groups[:MOST_CAUSES]:
+    # That repeats scatter is told already, and what else ran at the time is told last.
+    told = (None, SlowCause.DISTURBED, SlowCause.SCATTER)
+    causes = grouped((int8.cause, int8) for int8 in _known(some, why) if int8.cause not in told)
+    for those in sorted(causes.values(), key=len, reverse=True)[:MOST_CAUSES]:
         yield f"Why: {_clause(those, of=len(some))}."
 
 
@@ -153,30 +140,16 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     if of == 1:
         return worst.clause
     if len({int8.clause for int8 in those}) == 1:
-        number = "both" if len(those) == of == 2 else f"all {of}"
+        number = "both" if of == 2 else f"all {of}"
         return f"{worst.clause}, in {number if len(those) == of else f'{len(those)} of {of}'} cells"
     rest = len(those) - 1
-    others = (
-        "the other"
-        if of == 2
-        else f"all {rest} others"
-        if rest == of - 1
-        else f"{rest} more of {of}"
-    )
-    return f"{worst.clause}, and the like in {others}"
+    others = f"all {rest} others" if rest == of - 1 else f"{rest} more of {of}"
+    return f"{worst.clause}, and the like in {'the other' if of == 2 else others}"
 
 
 def _cell(pair: SpeedPair) -> str:
     cell = pair.result.cell
     return f"{cell.environment}, {cell.pass_.name}"
-
-
-def _far(some: Sequence[SpeedPair]) -> bool:
-    return min(pair.ratio for pair in some) >= 1.5
-
-
-def _times(ratios: Iterable[float]) -> str:
-    return span(ratios)
 
 
 def milliseconds(*seconds: float) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ def why_mix(judgement: Judgement) -> str | None:
 
     `small breaks its gate in ort-1.18.1/cpu/int8-shared-entropy`, `5 of 722 boxes are lost in …`.
     """
-    found = sorted(_reasons(judgement.cells), key=lambda one: -one[0].rank)
+    found = sorted(_reasons(judgement.cells), key=lambda reason: -reason[0].rank)
     return found[0][1] if found else None
 
 
@@ -35,5 +35,5 @@ def _reasons(results: Iterable[CellResult]) -> Iterable[tuple[Severity, str]]:
             yield Severity.SEVERE, f"the whole network breaks its gate in {result.id}"
         whole = result.whole_boxes
         matters = severity.of_boxes(whole)
-        if whole and matters.rank >= Severity.VISIBLE.rank and whole.total.reference:
+        if whole and matters.matters and whole.total.reference:
             yield matters, f"{', '.join(severity.box_harm(whole))} in {result.id}"
