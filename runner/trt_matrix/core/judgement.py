@@ -319,6 +319,16 @@ class Judgement:
         ]
 
     @property
+    def suspects(self) -> set[str]:
+        """Nodes behind which lie heads that are bad together, and no good one."""
+        return {
+            operator.node
+            for lineage in self.lineage
+            for part in lineage.suspects
+            for operator in part.operators
+        }
+
+    @property
     def blamed_on_custom(self) -> tuple[str, ...]:
         """Heads that are bad together, and behind which, and no good one, a custom layer lies; empty without."""
         for lineage in self.lineage:

@@ -1,7 +1,7 @@
 """What a run tells at its end: a few lines, and the exit code."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree, how_sure
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.sentences import made_up
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
@@ -46,8 +47,18 @@ class Outcome:
 
     def text(self) -> str:
         lines = [""]
-        lines += self._network()
-        lines += [line for head in self.judgement.heads for line in self._head(head)]
+        judgement = self.judgement
+        for name, answer, sentence in (
+            (WHOLE_NETWORK, judgement.network, judgement.network_sentence),
+            *(
+                (head, judgement.answer(head), judgement.sentences.get(head, ""))
+                for head in judgement.heads
+            ),
+        ):
+            if answer:
+                lines += _lines(answer)
+            elif sentence or name != WHOLE_NETWORK:
+                lines.append(f"{name}: {sentence}")
         lines += fix_lines.lines(self.judgement)
         lines += images.lines(self.judgement.calibration) if self.judgement.calibration else []
         lines += [
@@ -75,54 +86,38 @@ class Outcome:
         lines += ["", *headline(self.judgement).lines(), f"report: {self.report}"]
         return "\n".join(lines)
 
-    def _network(self) -> list[str]:
-        if self.judgement.network:
-            return _lines(self.judgement.network)
-        told = self.judgement.network_sentence
-        return [f"{WHOLE_NETWORK}: {told}"] if told else []
-
-    def _head(self, head: str) -> list[str]:
-        answer = next((one for one in self.judgement.answers if one.head == head), None)
-        if answer is None:
-            return [f"{head}: {self.judgement.sentences.get(head, '')}"]
-        return _lines(answer)
-
     def _unknown_boxes(self) -> list[str]:
         """Returns a line for each reason why boxes are not known: the cell's id, or how many."""
         report = self.judgement.boxes
         if report and report.problem:
             return [f"boxes: not known: {report.problem}"]
-        cells: dict[str, list[str]] = {}
-        for result in self.judgement.cells:
-            if result.boxes and result.boxes.problem:
-                cells.setdefault(result.boxes.problem, []).append(result.id)
-        return [
-            f"boxes: not known in {ids[0] if len(ids) == 1 else f'{len(ids)} cells'}: {problem}"
-            for problem, ids in cells.items()
-        ]
+        cells = grouped(
+            (result.boxes.problem, result.id)
+            for result in self.judgement.cells
+            if result.boxes and result.boxes.problem
+        )
+        return [f"boxes: not known in {_who(ids)}: {problem}" for problem, ids in cells.items()]
 
     def _disturbed(self) -> list[str]:
         """Returns a line for each disturbance of what latencies are of: the cell's id, or how many."""
-        cells: dict[str, list[str]] = {}
-        for result in self.judgement.cells:
-            if result.disturbed and result.latency_disturbed:
-                cells.setdefault(result.disturbed, []).append(result.id)
+        cells = grouped(
+            (result.disturbed, result.id)
+            for result in self.judgement.cells
+            if result.disturbed and result.latency_disturbed
+        )
         return [
-            f"disturbed: {who}, {reason}; {whose} latency is not to be trusted: run again with --fresh"
+            f"disturbed: {_who(ids)}, {reason}; {'its' if len(ids) == 1 else 'their'} latency is not to be trusted: run again with --fresh"
             for reason, ids in cells.items()
-            for who, whose in [(ids[0], "its") if len(ids) == 1 else (f"{len(ids)} cells", "their")]
         ]
 
     def _not_ok(self) -> list[str]:
         """Returns a line for each reason why cells are not ok: the cell's id, or how many."""
-        cells: dict[str, list[str]] = {}
-        for result in self.judgement.cells:
-            if not result.status.ok:
-                cells.setdefault(f"{result.status}: {result.reason}", []).append(result.id)
-        return [
-            f"{ids[0] if len(ids) == 1 else f'{len(ids)} cells'} {reason}"
-            for reason, ids in cells.items()
-        ]
+        cells = grouped(
+            (f"{result.status}: {result.reason}", result.id)
+            for result in self.judgement.cells
+            if not result.status.ok
+        )
+        return [f"{_who(ids)} {reason}" for reason, ids in cells.items()]
 
     def summary(self) -> Mapping[str, Any]:
         return {
@@ -154,6 +149,10 @@ class Outcome:
                 for result in self.judgement.cells
             ],
         }
+
+
+def _who(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{len(ids)} cells"
 
 
 def _lines(answer: Answer) -> list[str]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,28 +215,30 @@ def _known(sums_of: SumsOf, y: StoredObject, r: StoredObject) -> bool:
     return True
 
 
-def _compared(measurement: Measurement, reference: Measurement, known: Known) -> bool:
-    return all(
-        known(output, reference.outputs[head])
-        for head, output in measurement.outputs.items()
-        if head in reference.outputs
+def _left(
+    measurements: Iterable[Measurement], reference: Measurement, known: Known
+) -> tuple[Measurement, ...]:
+    """Returns those that failed, or of whose every output it is known how it compares."""
+    return tuple(
+        measurement
+        for measurement in measurements
+        if not measurement.status.ok
+        or all(
+            known(output, reference.outputs[head])
+            for head, output in measurement.outputs.items()
+            if head in reference.outputs
+        )
     )
 
 
 def _told(record: Record, manifest: Manifest, known: Known) -> Record:
     """Returns the record without what nothing is known of any more: its cell says so."""
-    reference = manifest.reference
-    if reference is None or not record.status.ok:
+    if manifest.reference is None or not record.status.ok:
         return record
-    left = [
-        measurement
-        for measurement in record.measurements
-        if not measurement.status.ok or _compared(measurement, reference, known)
-    ]
-    if len(left) == len(record.measurements):
-        return record
-    if any(measurement.status.ok for measurement in left):
-        return record.model_copy(update={"measurements": tuple(left)})
+    left = _left(record.measurements, manifest.reference, known)
+    whole = len(left) == len(record.measurements)
+    if whole or any(measurement.status.ok for measurement in left):
+        return record.model_copy(update={"measurements": left})
     return record.model_copy(
         update={"measurements": (), "status": Status.NOT_RUN, "reason": GONE, "reused": 0}
     )
@@ -246,14 +248,7 @@ GONE = "its outputs were not kept, and what was made of them is gone or damaged:
 
 
 def _with_sums(manifest: Manifest, known: Known) -> Manifest:
-    reference = manifest.reference
-    if reference is None:
+    if manifest.reference is None:
         return manifest
-    left = [
-        simulation
-        for simulation in manifest.simulations
-        if not simulation.status.ok or _compared(simulation, reference, known)
-    ]
-    if len(left) == len(manifest.simulations):
-        return manifest
-    return manifest.model_copy(update={"simulations": tuple(left)})
+    left = _left(manifest.simulations, manifest.reference, known)
+    return manifest.model_copy(update={"simulations": left})

@@ -8,6 +8,7 @@ do not move it; whether there are enough of them for a claim says its p value.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,11 @@ class Pixels:
         """Returns what is fed for pixels whose last axis is channels."""
         found: Values = (pixels * self.scale - np.asarray(self.mean)) / np.asarray(self.std)
         return found
+
+
+def each_channel(value: Any, channels: int) -> tuple[float, ...]:
+    """Returns a value for each channel: settings have one for all of them, or a sequence."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,) * channels
 
 
 def statistics(values: Values, how: Pixels) -> Floats:
