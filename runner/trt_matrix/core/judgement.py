@@ -1,7 +1,7 @@
 """What the numbers say about every planned cell: the only thing that the report is made from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.calibration.report import CalibrationReport
 from trt_matrix.core.cells import Cell, CellPlace, Pass, Status
-from trt_matrix.core.collecting import distinct
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Fix
 from trt_matrix.core.latency import Latency
@@ -317,6 +317,21 @@ class Judgement:
             if result.status.ok and result.pass_.is_int8
             for head in result.heads
         ]
+
+    @property
+    def disturbed(self) -> Mapping[str, Sequence[str]]:
+        """What disturbed all repeats that latencies are of → ids of those cells."""
+        return grouped(
+            (result.disturbed, result.id)
+            for result in self.cells
+            if result.disturbed and result.latency_disturbed
+        )
+
+    @property
+    def not_ok(self) -> Mapping[tuple[Status, str | None], Sequence[str]]:
+        """(status, reason) → ids of the cells that have it."""
+        cells = (result for result in self.cells if not result.status.ok)
+        return grouped(((result.status, result.reason), result.id) for result in cells)
 
     @property
     def suspects(self) -> set[str]:

@@ -76,7 +76,10 @@ class Outcome:
                 "gate failed: " + listed([f"{cell} {head}" for cell, head in failed], most=4)
             )
         lines += self._disturbed()
-        lines += self._not_ok()
+        lines += [
+            f"{_who(ids)} {status}: {reason}"
+            for (status, reason), ids in self.judgement.not_ok.items()
+        ]
         ok = sum(result.status.ok for result in self.judgement.cells)
         reused = sum(result.reused for result in self.judgement.cells)
         lines.append(
@@ -100,24 +103,10 @@ class Outcome:
 
     def _disturbed(self) -> list[str]:
         """Returns a line for each disturbance of what latencies are of: the cell's id, or how many."""
-        cells = grouped(
-            (result.disturbed, result.id)
-            for result in self.judgement.cells
-            if result.disturbed and result.latency_disturbed
-        )
         return [
             f"disturbed: {_who(ids)}, {reason}; {'its' if len(ids) == 1 else 'their'} latency is not to be trusted: run again with --fresh"
-            for reason, ids in cells.items()
+            for reason, ids in self.judgement.disturbed.items()
         ]
-
-    def _not_ok(self) -> list[str]:
-        """Returns a line for each reason why cells are not ok: the cell's id, or how many."""
-        cells = grouped(
-            (f"{result.status}: {result.reason}", result.id)
-            for result in self.judgement.cells
-            if not result.status.ok
-        )
-        return [f"{_who(ids)} {reason}" for reason, ids in cells.items()]
 
     def summary(self) -> Mapping[str, Any]:
         return {

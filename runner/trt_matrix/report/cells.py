@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.cells import CellPlace, Status
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.report.facts import fact_groups, flat
 
@@ -64,31 +65,32 @@ class PlaceCells:
 
 def common_facts(judgement: Judgement) -> tuple[Pair, ...]:
     """Returns the facts that are the same in all places where any were found, in their order."""
-    found = [dict.fromkeys(flat(group.facts)) for group in fact_groups(judgement)]
-    return tuple(pair for pair in found[0] if all(pair in one for one in found)) if found else ()
+    groups = [dict.fromkeys(flat(group.facts)) for group in fact_groups(judgement)]
+    first = groups[0] if groups else {}
+    return tuple(pair for pair in first if all(pair in group for group in groups))
 
 
 def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, ...]:
-    found: dict[CellPlace, list[CellResult]] = {}
-    for result in judgement.cells:
-        found.setdefault(result.place, []).append(result)
-    facts: dict[CellPlace, list[PlaceFacts]] = {}
+    """Returns each environment on each device, without the facts that are `common` to all."""
     shared = set(common)
-    for group in fact_groups(judgement):
-        facts.setdefault(group.results[0].place, []).append(
+    facts = grouped(
+        (
+            group.results[0].place,
             PlaceFacts(
-                passes=tuple(result.cell.pass_.name for result in group.results),
+                passes=tuple(result.pass_.name for result in group.results),
                 pairs=tuple(pair for pair in flat(group.facts) if pair not in shared),
-            )
+            ),
         )
+        for group in fact_groups(judgement)
+    )
     return tuple(
         PlaceCells(
-            place=where,
+            place=place,
             results=tuple(results),
-            facts=tuple(facts.get(where, ())),
+            facts=tuple(facts.get(place, ())),
             stages=_stages(results),
         )
-        for where, results in found.items()
+        for place, results in grouped((result.place, result) for result in judgement.cells).items()
     )
 
 

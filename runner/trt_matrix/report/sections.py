@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trt_matrix.core.boxes.results import FedImage, WorstImage
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.words import count, visible
 from trt_matrix.report import cells, images, layers, network, plots, tables, views
@@ -62,8 +63,8 @@ def sections(
         "command": cells.command,
         "cell_anchor": cells.cell_anchor,
         "worst_images": tuple(
-            Worst(shown_image, numbers.get(shown_image.file_name), fed.get(shown_image.file_name))
-            for shown_image in shown_images(judgement)
+            Worst(image, numbers.get(image.file_name), fed.get(image.file_name))
+            for image in shown_images(judgement)
         ),
         "box_rows": views.box_rows(groups),
         "pictures": [(numbers[name], uri) for name, uri in (pictures or {}).items()],
@@ -76,11 +77,8 @@ def sections(
 def _slow(judgement: Judgement) -> list[tuple[list[str], tuple[str, ...]]]:
     """Returns what is known of why int8 is no faster, with the cells of which all of it is true."""
     told = {result.id for result in judgement.cells}
-    found: dict[tuple[str, ...], list[str]] = {}
-    for int8 in judgement.slow:
-        if int8.cell in told:
-            found.setdefault(int8.reasons, []).append(int8.cell)
-    return [(cells, reasons) for reasons, cells in found.items()]
+    reasons = grouped((int8.reasons, int8.cell) for int8 in judgement.slow if int8.cell in told)
+    return [(cells, why) for why, cells in reasons.items()]
 
 
 def shown_images(judgement: Judgement) -> tuple[WorstImage, ...]:
@@ -88,14 +86,13 @@ def shown_images(judgement: Judgement) -> tuple[WorstImage, ...]:
 
     Those whose boxes are all where they were, as in fp32, are no bad ones.
     """
-    worst_images = judgement.boxes.worst if judgement.boxes else ()
-    by_file: dict[str, WorstImage] = {}
-    for image in sorted(
-        worst_images, key=lambda worst_image: (-worst_image.changed, -_moved(worst_image))
-    ):
-        if image.changed or _moved(image) > LEAST_MOVED:
-            by_file.setdefault(image.file_name, image)
-    return tuple(by_file.values())[:SHOWN]
+    worst = judgement.boxes.worst if judgement.boxes else ()
+    by_file = grouped(
+        (image.file_name, image)
+        for image in sorted(worst, key=lambda image: (-image.changed, -_moved(image)))
+        if image.changed or _moved(image) > LEAST_MOVED
+    )
+    return tuple(of_file[0] for of_file in by_file.values())[:SHOWN]
 
 
 def _moved(image: WorstImage) -> float:
@@ -104,16 +101,9 @@ def _moved(image: WorstImage) -> float:
 
 
 def _plots(judgement: Judgement, groups: Sequence[PassGroup]) -> tuple[TradeoffPlot, ...]:
-    found = enumerate(tradeoffs(groups, judgement.heads))
     return tuple(
-        TradeoffPlot(
-            tradeoff,
-            plots.plot(tradeoff),
-            f"plot-{index}",
-            _title(tradeoff),
-            _description(tradeoff),
-        )
-        for index, tradeoff in found
+        TradeoffPlot(each, plots.plot(each), f"plot-{index}", _title(each), _description(each))
+        for index, each in enumerate(tradeoffs(groups, judgement.heads))
     )
 
 

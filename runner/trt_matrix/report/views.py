@@ -219,12 +219,13 @@ def measured(groups: Iterable[PassGroup]) -> tuple[PassGroup, ...]:
 
 def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:
     """Returns head → its limits, as `SQNR at least 20 dB`; heads without a gate are left out."""
-    found: dict[str, tuple[str, ...]] = {}
-    for result in judgement.cells:
-        for head in result.heads:
-            if head.gates:
-                found.setdefault(head.head, tuple(gate.limit_text() for gate in head.gates))
-    return found
+    gates = grouped(
+        (head.head, tuple(gate.limit_text() for gate in head.gates))
+        for result in judgement.cells
+        for head in result.heads
+        if head.gates
+    )
+    return {head: texts[0] for head, texts in gates.items()}
 
 
 class BoxRows(NamedTuple):
