@@ -20,9 +20,8 @@ from trt_matrix.core.boxes.results import (
     ShownBox,
     WorstImage,
 )
-from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import Pass, Status
-from trt_matrix.core.judgement import CellResult, CustomLayer, Judgement
+from trt_matrix.core.judgement import CellResult, CellRun, CustomLayer, Judgement
 from trt_matrix.core.layers.precisions import FLOAT, LayerPrecisions, LayerReport
 from trt_matrix.core.network.lineage import Lineage, SuspectOperator, SuspectOperators
 from trt_matrix.core.network.network_map import network_map

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from trt_matrix.core.answer import Answer, Finding
+from trt_matrix.core.answer import BEARABLE, BOXES, Answer, Finding
 from trt_matrix.core.answers.degree import degree, how_sure, is_open, state
-from trt_matrix.core.answers.findings import BEARABLE, BOXES
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 

@@ -21,7 +21,6 @@ from tests.unit.judgements import (
     whole,
 )
 from tests.unit.random_judgements import FP16, Draw
-from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.undecided import PERHAPS
@@ -176,7 +175,7 @@ def agree(made: Judgement) -> None:
     open_ = {
         (first.fault.partition(PERHAPS)[2], answer.head)
         for answer in made.answers
-        if (first := lead(answer.findings, answer.unseen)) and first.kind is Kind.INCONCLUSIVE
+        if (first := answer.lead) and first.kind is Kind.INCONCLUSIVE
     }
     # Said once: what to do is not in the sentence above it, nor one sentence twice.
     said = [*told.text.rstrip(".").split("; "), *told.remedy.split(". ")]

@@ -30,11 +30,10 @@ from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.calibration.curve import Curve, Point, Trend
 from trt_matrix.core.calibration.ranges import Decider
 from trt_matrix.core.calibration.report import CalibrationReport, Claim, Concern, Cost, LeftOutImage
-from trt_matrix.core.cell_run import CellRun
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.diagnosis.record import MixRecord
 from trt_matrix.core.fix import Basis, FixKind, KeptQuality
-from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.judgement import CellResult, CellRun, Judgement
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.report import views
 
@@ -394,7 +393,7 @@ def test_times_that_were_taken_at_other_times_are_not_compared(
     assert cost.startswith(
         "+190.0 ms an inference (10.0 → 200.0)" if known else "not known: 200.0 ms"
     )
-    (row,) = [one for one in views.rows(views.matrix(judged).groups) if one.result.cell.pass_.mixed]
+    (row,) = [one for one in views.rows(views.matrix(judged)) if one.result.cell.pass_.mixed]
     assert (row.latency_ratio(plain) is not None) is known
 
 

@@ -16,8 +16,7 @@ from tests.unit.judgements import (
     head,
 )
 from tests.unit.test_severity import boxes
-from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import BEARABLE, BOXES
+from trt_matrix.core.answer import BEARABLE, BOXES, Answer, Finding
 from trt_matrix.core.answers.network import LEAST_AP, network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.boxes.results import BoxErrors, CellBoxes

@@ -24,8 +24,8 @@ from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.verdicts.gates import all_hold, gate_results
 from trt_matrix.report import frames
-from trt_matrix.report.boxes import is_unchanged
 from trt_matrix.report.html import render
+from trt_matrix.report.views import is_unchanged
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.jpg"
 

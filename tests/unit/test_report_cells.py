@@ -8,12 +8,11 @@ import pytest
 
 from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement, whole
 from tests.unit.pages import parse
-from trt_matrix.core.cell_run import CellRun, cell_run
 from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.judge import _cell_run as cell_run
+from trt_matrix.core.judgement import CellResult, CellRun
 from trt_matrix.core.records import Measurement, Record, Start
-from trt_matrix.report.anchors import cell_anchor
-from trt_matrix.report.cells import command, common_facts, places, stage_s
+from trt_matrix.report.cells import cell_anchor, command, common_facts, places, stage_s
 from trt_matrix.report.html import render
 
 

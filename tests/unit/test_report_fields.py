@@ -19,7 +19,7 @@ FP16 = Pass(precision=Precision.FP16)
 
 
 def shown(head_result: HeadResult, pass_: Pass = SHARED) -> Shown:
-    (group,) = matrix(judgement([cell_result("a", pass_, [head_result])], heads=("small",))).groups
+    (group,) = matrix(judgement([cell_result("a", pass_, [head_result])], heads=("small",)))
     return head_shown(group.rows[0], "small")
 
 

@@ -294,5 +294,5 @@ def test_rows_of_one_engine_stand_together_and_else_in_their_order() -> None:
         dataclasses.replace(cell_result(name, SHARED, [head()]), versions=stack)
         for name, stack in stacks.items()
     ]
-    (group,) = matrix(judgement(cells)).groups
+    (group,) = matrix(judgement(cells))
     assert [row.result.cell.environment for row in group.rows] == ["a", "d", "c", "b"]

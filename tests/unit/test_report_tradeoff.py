@@ -32,7 +32,7 @@ IMPLICIT = Pass(
 
 
 def of(*cells: CellResult, heads: tuple[str, ...] = ("small",)) -> tuple[Tradeoff, ...]:
-    return tradeoffs(matrix(judgement(cells, heads=heads)).groups, heads)
+    return tradeoffs(matrix(judgement(cells, heads=heads)), heads)
 
 
 def cell(

@@ -16,7 +16,7 @@ from tests.unit.judgements import (
 )
 from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.judgement import CellResult
-from trt_matrix.report.views import RowPlace, matrix
+from trt_matrix.report.views import matrix
 
 
 def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
@@ -25,7 +25,7 @@ def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
     ) -> CellResult:
         return cell_result(name, pass_, status=Status.UNAVAILABLE, reason=reason, log_tail=log_tail)
 
-    rows = matrix(
+    groups = matrix(
         judgement(
             [
                 gone("a", FP32),
@@ -42,15 +42,7 @@ def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
             ]
         )
     )
-    assert [
-        (places.reason, [place.environment for place in places.places]) for places in rows.idle
-    ] == [
-        ("no driver", ["a", "b"]),
-        ("disk full", ["d"]),
-    ]
-    assert rows.idle[0].passes == ("fp32", "int8-shared-entropy")
-    assert rows.idle[1].places == (RowPlace("d", "cpu"),)
-    shown = [[row.result.cell.environment for row in group.rows] for group in rows.groups]
+    shown = [[row.result.cell.environment for row in group.rows] for group in groups]
     assert shown == [["c", "e", "f"], ["c", "f"]]
 
 
@@ -65,9 +57,7 @@ def test_rows_are_read_against_the_baseline_of_their_own_device_and_pass() -> No
             ("other", "gpu:0", MINMAX, 0.04, 0.002),
         )
     ]
-    by_id = {
-        row.result.cell.id: row for group in matrix(judgement(cells)).groups for row in group.rows
-    }
+    by_id = {row.result.cell.id: row for group in matrix(judgement(cells)) for row in group.rows}
     row = by_id["other/gpu:0/int8-shared-entropy"]
     assert row.change_db("small") == pytest.approx(-3.0103, abs=1e-4)
     assert row.latency_ratio(row.baseline) == pytest.approx(2.0)
@@ -79,7 +69,7 @@ def test_rows_are_read_against_the_baseline_of_their_own_device_and_pass() -> No
 def test_latencies_of_different_batches_have_no_ratio() -> None:
     base, other = cell_result(heads=[head()]), cell_result("other", heads=[head()])
     other = dataclasses.replace(other, latency=dataclasses.replace(other.latency, batch=8))
-    (group,) = matrix(judgement([base, other])).groups
+    (group,) = matrix(judgement([base, other]))
     assert group.rows[1].latency_ratio(group.rows[1].baseline) is None
 
 
@@ -89,6 +79,6 @@ def test_bit_identical_cells_are_named_by_what_tells_them_apart() -> None:
         "other/cpu/int8-shared-entropy",
         "other/gpu:0/fp32",
     )
-    (group,) = matrix(judgement([cell_result("mine", SHARED, [head(identical_to=others)])])).groups
+    (group,) = matrix(judgement([cell_result("mine", SHARED, [head(identical_to=others)])]))
     assert group.rows[0].twins("small") == ("other", "int8-own-entropy", "other/gpu:0/fp32")
     assert group.rows[0].twins("large") == ()

@@ -13,11 +13,10 @@ from tests.unit import h200
 from tests.unit.pages import parse
 from trt_matrix.core.answers.slow import untimed, with_slow
 from trt_matrix.core.answers.speed import _clause, cost
-from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.judgement import Judgement, SlowCause, Untimed
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.layers.precisions import LayerPrecisions
 from trt_matrix.core.records import Record, StoredObject
-from trt_matrix.core.slow import SlowCause, Untimed
 from trt_matrix.judging.run_files import problem_of
 from trt_matrix.report.html import render
 from trt_matrix.report.summary import summary

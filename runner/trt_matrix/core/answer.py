@@ -1,10 +1,18 @@
 """What a report says first of each head: whose fault its error is, how much it matters, what helps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import Shares
 from trt_matrix.core.verdicts.verdict import Kind
+
+BOXES = "what became of boxes"
+"""Not looked at: the outputs are not decoded, so nobody knows whether an error matters."""
+BEARABLE = "how much error the application bears"
+"""Not known, where the network makes no boxes and no gate says it: nobody knows whether an error matters."""
+HARM_UNKNOWN = frozenset({BOXES, BEARABLE})
+"""With one of these unseen, an error is a number and no harm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +36,11 @@ class Finding:
     """Whether the run fails for it: a cell beyond its gate that it costs error, a broken output, a failed cell."""
     beaten: bool = False
     """Whether it is about tables alone that another one beats in the same way to int8."""
+
+    @property
+    def planned(self) -> bool:
+        """Whether it only says that cells were never meant to run here."""
+        return self.kind is Kind.COULD_NOT_RUN and self.severity is Severity.NONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,3 +67,26 @@ class Answer:
     """What was not looked at, so that nothing wrong is not yet all well."""
     shares: Shares | None = None
     """Of the cell that it is judged by, the worst of those with the best table that ran."""
+
+    @property
+    def lead(self) -> Finding | None:
+        """What it speaks of first; None where there is nothing to blame."""
+        return lead(self.findings, self.unseen)
+
+
+def lead(findings: Sequence[Finding], unseen: Sequence[str] = ()) -> Finding | None:
+    """Returns what an answer speaks of first; None where there is nothing to blame.
+
+    What is better than 8 bits, or was never meant to run here, is no fault. A table that another one beats leads
+    only where all else was looked at: with the other table the head may be as bad, and nobody knows whether that
+    matters.
+    """
+    open_ = bool(HARM_UNKNOWN.intersection(unseen))
+    wrong = (
+        finding
+        for finding in findings
+        if finding.kind is not Kind.PRECISION_FALLBACK
+        and not finding.planned
+        and not (finding.beaten and open_)
+    )
+    return next(wrong, None)

@@ -8,7 +8,7 @@ those heads alone replaced by the cell's: only so do the other heads' losses not
 import functools
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from trt_matrix.core.boxes.results import (
     Repeated,
 )
 from trt_matrix.core.boxes.worst import worst
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import present
 from trt_matrix.core.evidence import Evidence, good
 from trt_matrix.core.records import Record, StoredObject
 
@@ -67,9 +67,12 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
         judge = _Judge(boxes, evidence.reference.outputs)
     except UNKNOWN as error:
         return JudgedBoxes(_report(boxes, problem=str(error)), {})
-    judged = [record for record in evidence.records if record.status is Status.OK and good(record)]
+    judged = [record for record in evidence.records if record.status.ok and good(record)]
     cells = {record.cell: judge.cell(record) for record in judged}
-    images = worst(boxes, evidence.reference.outputs, _first_outputs(judged, cells))
+    first = {
+        record.cell: good(record)[0].outputs for record in judged if not cells[record.cell].problem
+    }
+    images = worst(boxes, evidence.reference.outputs, first)
     report = _report(
         boxes,
         precision=judge.fp32 or {},
@@ -86,13 +89,10 @@ def judge_boxes(evidence: Evidence) -> JudgedBoxes:
 
 def _degenerate(boxes: BoxEvidence, outputs: Outputs) -> Mapping[int, int]:
     """Returns index of head → boxes without an area, over all images; none where they are gone."""
-    counts: Counter[int] = Counter()
     try:
-        for one in boxes.boxes_of(outputs):
-            counts.update(one.degenerate)
+        return sum((Counter(image.degenerate) for image in boxes.boxes_of(outputs)), Counter())
     except OutputGoneError:
         return {}  # of an older run what became of the others is known still
-    return counts
 
 
 def _repeated(boxes: BoxEvidence, reference: Outputs) -> Repeated | None:
@@ -103,21 +103,16 @@ def _repeated(boxes: BoxEvidence, reference: Outputs) -> Repeated | None:
     if boxes.decode.style is not None:
         return None
     shown = [
-        one.take(np.flatnonzero(one.scores >= boxes.decode.shown_score))
-        for one in boxes.boxes_of(reference)
+        image.take(np.flatnonzero(image.scores >= boxes.decode.shown_score))
+        for image in boxes.boxes_of(reference)
     ]
-    looked = [min(len(one), MOST_LOOKED_AT) for one in shown]
-    kept = [
-        suppress(
-            one,
-            iou_threshold=REPEATED_IOU,
-            max_candidates=MOST_LOOKED_AT,
-            max_detections=MOST_LOOKED_AT,
-        )
-        for one in shown
-    ]
-    dropped = sum(looked) - sum(map(len, kept))
-    return Repeated(boxes=dropped, shown=sum(looked), iou=REPEATED_IOU) if dropped else None
+    most = MOST_LOOKED_AT
+    looked = sum(min(len(image), most) for image in shown)
+    kept = sum(
+        len(suppress(image, iou_threshold=REPEATED_IOU, max_candidates=most, max_detections=most))
+        for image in shown
+    )
+    return Repeated(boxes=looked - kept, shown=looked, iou=REPEATED_IOU) if looked > kept else None
 
 
 def _require_boxes(boxes: BoxEvidence, reference: Outputs, lacking: int) -> None:
@@ -126,7 +121,7 @@ def _require_boxes(boxes: BoxEvidence, reference: Outputs, lacking: int) -> None
     Raises:
         DecodeError: the reference has boxes, and not one with an area.
     """
-    if lacking and not any(len(one) for one in boxes.boxes_of(reference)):
+    if lacking and not any(map(len, boxes.boxes_of(reference))):
         message = (
             f"none of the reference's {lacking} boxes has an area: the decoder must give left, top, "
             "right, bottom, with left < right and top < bottom, not a centre and a size"
@@ -134,7 +129,7 @@ def _require_boxes(boxes: BoxEvidence, reference: Outputs, lacking: int) -> None
         raise DecodeError(message)
 
 
-def _report(boxes: BoxEvidence, **found: object) -> BoxReport:
+def _report(boxes: BoxEvidence, **fields: object) -> BoxReport:
     settings = matching_of(boxes.decode)
     sizes = {size.name: (size.low_px2, size.high_px2) for size in settings.sizes}
     return BoxReport(
@@ -142,17 +137,8 @@ def _report(boxes: BoxEvidence, **found: object) -> BoxReport:
         shown_score=settings.shown_score,
         match_iou=settings.iou_threshold,
         sizes=sizes,
-        **found,  # type: ignore[arg-type]
+        **fields,  # type: ignore[arg-type]
     )
-
-
-def _first_outputs(
-    records: Sequence[Record], cells: Mapping[str, CellBoxes]
-) -> Mapping[str, Outputs]:
-    """Returns cell id → outputs of its first repeat, where its boxes are known."""
-    return {
-        record.cell: good(record)[0].outputs for record in records if not cells[record.cell].problem
-    }
 
 
 class _Judge:
@@ -184,7 +170,7 @@ class _Judge:
                 heads[head] = replace(errors, made_of=made_of, degenerate=lacking[head])
                 if draws is not None:
                     self.draws[record.cell, head] = draws
-            every = max(sum(one.values()) for one in map(self._degenerate, repeats))
+            every = max(sum(counts.values()) for counts in map(self._degenerate, repeats))
             whole = self._errors(sums, repeats, self._drawn(repeats))
             whole = replace(whole, degenerate=every)
             return CellBoxes(whole=whole, heads=heads, degenerate=every)
@@ -193,9 +179,9 @@ class _Judge:
 
     def degenerate(self, repeats: Sequence[Outputs]) -> Mapping[str, int]:
         """Returns head → boxes without an area of the repeat that has most, over all images."""
-        found = [self._degenerate(repeat) for repeat in repeats]
+        counts = [self._degenerate(repeat) for repeat in repeats]
         return {
-            head: max(sum(one.get(i, 0) for i in self.boxes.indices(head)) for one in found)
+            head: max(sum(of.get(index, 0) for index in self.boxes.indices(head)) for of in counts)
             for head in self.boxes.made_of
         }
 
@@ -214,10 +200,9 @@ class _Judge:
 
     def _errors(self, sums: Sums, repeats: Sequence[Outputs], draws: Floats | None) -> BoxErrors:
         """Returns what the sums, shape (repeats · images, …, sizes), and outputs amount to."""
-        names = [size.name for size in COCO_SIZES]
-        changes = {ALL: totals(sums, len(repeats))}
-        changes |= {
-            name: totals(sums[..., index], len(repeats)) for index, name in enumerate(names)
+        changes = {ALL: totals(sums, len(repeats))} | {
+            size.name: totals(sums[..., index], len(repeats))
+            for index, size in enumerate(COCO_SIZES)
         }
         if self.boxes.precision_of is None or self.fp32 is None:
             return BoxErrors(changes=changes)
@@ -234,14 +219,9 @@ class _Judge:
     def _intervals(self, draws: Floats | None) -> Mapping[str, tuple[float, float]]:
         if draws is None or self.fp32_draws is None:
             return {}
-        drop = self.fp32_draws - draws
-        of = {
-            "ap": draws[:, 0],
-            "ap50": draws[:, 1],
-            "ap_drop": drop[:, 0],
-            "ap50_drop": drop[:, 1],
-        }
-        return {name: ends for name, values in of.items() if (ends := interval(values))}
+        columns = np.hstack([draws, self.fp32_draws - draws]).T
+        ends = zip(("ap", "ap50", "ap_drop", "ap50_drop"), map(interval, columns), strict=True)
+        return {name: low_high for name, low_high in ends if low_high}
 
 
 def _each_once(boxes: BoxEvidence) -> BoxEvidence:
@@ -265,17 +245,17 @@ def _by_content(heads: Sequence[str], ask: Callable[..., T]) -> Callable[..., T]
 def _mean_precision(repeats: Sequence[Precision]) -> Precision:
     return {
         size: AveragePrecision(
-            ap=_mean([repeat[size].ap for repeat in repeats]),
-            ap50=_mean([repeat[size].ap50 for repeat in repeats]),
+            ap=_mean(repeat[size].ap for repeat in repeats),
+            ap50=_mean(repeat[size].ap50 for repeat in repeats),
             objects=first.objects,
         )
         for size, first in repeats[0].items()
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     """None where the labels hold no such object, which is so in every repeat."""
-    known = [value for value in values if value is not None]
+    known = present(values)
     return statistics.fmean(known) if known else None
 
 

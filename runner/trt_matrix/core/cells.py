@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Precision(StrEnum):
@@ -41,6 +42,10 @@ class Status(StrEnum):
     NOT_RUN = "not_run"
 
     @property
+    def ok(self) -> bool:
+        return self is Status.OK
+
+    @property
     def failed(self) -> bool:
         """Whether it was tried, and gave nothing."""
         return self in (Status.JOB_FAILED, Status.CRASHED, Status.TIMED_OUT)
@@ -68,6 +73,10 @@ class Pass:
     """Whether it is the pass that such a set is tried in, beside the same without it."""
 
     @property
+    def is_int8(self) -> bool:
+        return self.precision is Precision.INT8
+
+    @property
     def made_inside(self) -> bool:
         """Whether its table is made by the engine, and told only after it ran."""
         return self.source is TableSource.OWN and (self.implicit or self.algorithm is None)
@@ -83,6 +92,16 @@ class Pass:
         table = ("mixed",) if self.mixed else (self.source, self.algorithm)
         parts = (self.precision, implicit, *table, weights)
         return "-".join(str(part) for part in parts if part)
+
+
+FP32 = Pass(precision=Precision.FP32)
+
+
+class CellPlace(NamedTuple):
+    """Where cells run: an environment on a device."""
+
+    environment: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,12 +27,12 @@ class RunChange:
 
 def changes(before: Judgement, after: Judgement) -> tuple[RunChange, ...]:
     """Returns every change, inputs first, then cells in the order of the later run."""
-    old = {result.cell.id: result for result in before.cells}
-    new = {result.cell.id: result for result in after.cells}
-    found = list(_inputs(before, after))
-    for name in (*new, *(name for name in old if name not in new)):
-        found += _cell(name, old.get(name), new.get(name))
-    return tuple(found)
+    old = {result.id: result for result in before.cells}
+    new = {result.id: result for result in after.cells}
+    of_cells = (
+        change for name in {**new, **old} for change in _cell(name, old.get(name), new.get(name))
+    )
+    return (*_inputs(before, after), *of_cells)
 
 
 def _inputs(before: Judgement, after: Judgement) -> Iterable[RunChange]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.boxes.evidence import BoxEvidence
-from trt_matrix.core.cells import Cell, Precision, Status
+from trt_matrix.core.cells import Cell, Precision
+from trt_matrix.core.collecting import distinct, present
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.records import Measurement, Record, StoredObject
@@ -43,17 +44,16 @@ class Evidence:
     def reference(self) -> Measurement | None:
         """The reference, where it could be computed."""
         reference = self.manifest.reference
-        return reference if reference and reference.status is Status.OK else None
+        return reference if reference and reference.status.ok else None
 
     @functools.cached_property
     def fp32_of(self) -> Mapping[tuple[str, str], Measurement]:
         """(environment, device) → the first repeat of its own fp32."""
-        measurements: dict[tuple[str, str], Measurement] = {}
-        for record in self.records:
-            if record.pass_.precision is Precision.FP32:
-                for measurement in good(record)[:1]:
-                    measurements.setdefault((record.environment, record.device), measurement)
-        return measurements
+        return {
+            (record.environment, record.device): measured[0]
+            for record in reversed(self.records)
+            if record.pass_.precision is Precision.FP32 and (measured := good(record))
+        }
 
     def sqnr_of(self, head: str, output: StoredObject) -> float | None:
         """Returns one output's SQNR against the reference in dB; None where it has none."""
@@ -65,34 +65,28 @@ class Evidence:
 
 def good(record: Record) -> list[Measurement]:
     """Returns the repeats that were measured."""
-    return [measurement for measurement in record.measurements if measurement.status is Status.OK]
+    return [measurement for measurement in record.measurements if measurement.status.ok]
 
 
 def timed(record: Record) -> list[Measurement]:
     """Returns the repeats that tell the latency: those undisturbed, or all where none was."""
-    rounds = [
-        measurement
-        for measurement in good(record)
-        if measurement.latency and measurement.latency.samples_s
-    ]
-    return [measurement for measurement in rounds if not _disturbance(measurement)] or rounds
+    rounds = [repeat for repeat in good(record) if repeat.latency and repeat.latency.samples_s]
+    return [repeat for repeat in rounds if not _disturbance(repeat)] or rounds
 
 
 def disturbed(record: Record) -> str | None:
     """Returns what disturbed how many of its repeats; None where nothing did."""
     measured = good(record)
-    reasons = [reason for measurement in measured if (reason := _disturbance(measurement))]
-    if not reasons:
-        return None
-    if len(measured) == 1:
-        return reasons[0]
-    return f"{len(reasons)} of {len(measured)} repeats: {'; '.join(dict.fromkeys(reasons))}"
+    reasons = present(map(_disturbance, measured))
+    if not reasons or len(measured) == 1:
+        return reasons[0] if reasons else None
+    return f"{len(reasons)} of {len(measured)} repeats: {'; '.join(distinct(reasons))}"
 
 
 def latency_disturbed(record: Record) -> bool:
     """Whether the repeats that tell the latency were disturbed, since all were."""
     rounds = timed(record)
-    return bool(rounds) and all(_disturbance(measurement) for measurement in rounds)
+    return bool(rounds) and all(map(_disturbance, rounds))
 
 
 def watched(record: Record) -> bool | None:
@@ -103,9 +97,7 @@ def watched(record: Record) -> bool | None:
     rounds = timed(record)
     if record.device == "cpu" or not rounds:
         return None
-    return all(
-        measurement.start is not None and bool(measurement.start.gpu) for measurement in rounds
-    )
+    return all(repeat.start is not None and bool(repeat.start.gpu) for repeat in rounds)
 
 
 def _disturbance(measurement: Measurement) -> str | None:

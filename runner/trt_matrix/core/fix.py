@@ -74,6 +74,15 @@ class Fix:
     """Lines of matrix.yaml, or a command line, that do it; empty where there is no such thing."""
 
     @property
+    def gains_db(self) -> Mapping[str, float]:
+        """Head → what it gains; heads of which that is not known are left out."""
+        return {
+            head: after - before
+            for head, before in self.now.sqnr_db.items()
+            if before is not None and (after := self.reaches.sqnr_db.get(head)) is not None
+        }
+
+    @property
     def action(self) -> str:
         """Returns `what` as something to do: `use the percentile table`."""
         said = self.kind in (FixKind.LAYERS, FixKind.IMAGES)  # these begin with a verb

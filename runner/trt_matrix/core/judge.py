@@ -15,8 +15,8 @@ from trt_matrix.core.answers.sentences import sentences
 from trt_matrix.core.answers.unexplained import with_unexplained
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.results import BoxErrors, CellBoxes
-from trt_matrix.core.cell_run import cell_run
-from trt_matrix.core.cells import Cell, Precision, Status
+from trt_matrix.core.cells import Cell
+from trt_matrix.core.collecting import grouped, present
 from trt_matrix.core.evidence import (
     Evidence,
     disturbed,
@@ -30,6 +30,7 @@ from trt_matrix.core.factors.cell_factors import versions
 from trt_matrix.core.hosts.processor import processor_of
 from trt_matrix.core.judgement import (
     CellResult,
+    CellRun,
     CustomLayer,
     HeadResult,
     Judgement,
@@ -110,7 +111,7 @@ def judge(evidence: Evidence) -> Judgement:
         network_sentence=network,
         latency_sentence=latency_sentence(list(slower.values()), manifest.baseline),
         lineage=lineages(
-            manifest.lineage, [result for result in results if not result.cell.pass_.mixed]
+            manifest.lineage, [result for result in results if not result.pass_.mixed]
         ),
         wide_weights=tuple(
             WideLayer(**wide_weight.model_dump()) for wide_weight in manifest.wide_weights
@@ -127,15 +128,14 @@ def judge(evidence: Evidence) -> Judgement:
     )
 
 
-def _owners(records: Sequence[Record]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+def _owners(records: Sequence[Record]) -> Mapping[tuple[str, str], list[str]]:
     """Returns (head, content) → ids of the cells whose first repeat gave exactly that output."""
-    owners: dict[tuple[str, str], tuple[str, ...]] = {}
-    for record in records:
-        for measurement in good(record)[:1]:
-            for head, output in measurement.outputs.items():
-                key = (head, output.sha256)
-                owners[key] = (*owners.get(key, ()), record.cell)
-    return owners
+    return grouped(
+        ((head, output.sha256), record.cell)
+        for record in records
+        for measurement in good(record)[:1]
+        for head, output in measurement.outputs.items()
+    )
 
 
 def _cell_result(
@@ -143,39 +143,34 @@ def _cell_result(
     cell: Cell,
     record: Record,
     budget_of: Mapping[str, Mapping[str, Budget]],
-    owners: Mapping[tuple[str, str], tuple[str, ...]],
+    owners: Mapping[tuple[str, str], Sequence[str]],
     told: Told,
     boxes: CellBoxes | None,
 ) -> CellResult:
     measured = good(record)
-    failed = [
-        measurement for measurement in record.measurements if measurement.status is not Status.OK
-    ]
+    failed = [repeat for repeat in record.measurements if not repeat.status.ok]
     latest = (measured or failed)[-1:] or []
     start = latest[0].start if latest else None
     probe = start.probe if start else {}
     engine = probe.get("engine", {})
-    rounds = [measurement.latency for measurement in timed(record) if measurement.latency]
+    rounds = present(repeat.latency for repeat in timed(record))
     reference = evidence.manifest.reference
     gate = evidence.manifest.gate
     gates = (
         gate_results(gate.limits(record.pass_.precision), None, boxes.whole if boxes else None)
-        if gate and measured and record.status is Status.OK
+        if gate and measured and record.status.ok
         else ()
     )
     placed = placed_of(latest[0].placement or "") if latest else None
     processor = processor_of(probe.get("machine"), probe.get("processor_flags"))
-    comparable = record.status is Status.OK and reference and reference.status is Status.OK
+    comparable = record.status.ok and reference and reference.status.ok
     return CellResult(
         cell=cell,
         status=record.status,
         reason=record.reason,
         repeats=len(measured),
         fixed=bool(measured) and fixed(record),
-        table_problem=next(
-            (measurement.table_problem for measurement in measured if measurement.table_problem),
-            None,
-        ),
+        table_problem=next(filter(None, (repeat.table_problem for repeat in measured)), None),
         placed=placed,
         may_saturate=placed is not None
         and engine.get("name") == "onnxruntime"
@@ -212,7 +207,7 @@ def _cell_result(
         reused=bool(measured) and record.reused == len(record.measurements),
         verdicts=told.get((cell.id, None), ()),
         log_tail=failed[-1].log_tail if failed else None,
-        run=cell_run(record),
+        run=_cell_run(record),
         versions=versions(start) if start else {},
         facts={
             "stated": dict(start.identity),
@@ -222,6 +217,24 @@ def _cell_result(
         }
         if start
         else {},
+    )
+
+
+def _cell_run(record: Record) -> CellRun | None:
+    """Returns None for a cell of which nothing was started."""
+    if not record.measurements:
+        return None
+    newest = record.measurements[-1]
+    build = newest.build or {}
+    size, cache = build.get("size_bytes"), build.get("timing_cache")
+    stages = grouped(pair for repeat in record.measurements for pair in repeat.stages.items())
+    return CellRun(
+        started=newest.start.started if newest.start else None,
+        stages={stage: tuple(seconds) for stage, seconds in stages.items()},
+        table=newest.table,
+        fingerprint=newest.fingerprint,
+        engine_bytes=size if isinstance(size, int) else None,
+        timing_cache=cache if isinstance(cache, str) else None,
     )
 
 
@@ -259,7 +272,7 @@ def _head_result(
     record: Record,
     head_gate: HeadGate,
     budget: Budget | None,
-    owners: Mapping[tuple[str, str], tuple[str, ...]],
+    owners: Mapping[tuple[str, str], Sequence[str]],
     verdicts: tuple[Verdict, ...],
     boxes: BoxErrors | None,
 ) -> HeadResult:
@@ -284,7 +297,7 @@ def _head_result(
         head=head,
         error=error,
         against_fp32=metrics(evidence.sums_of(first.outputs[head], own.outputs[head]))
-        if own and _is_int8(record) and evidence.known(first.outputs[head], own.outputs[head])
+        if own and record.pass_.is_int8 and evidence.known(first.outputs[head], own.outputs[head])
         else None,
         budget=budget,
         integer_share=share.ratio if share else None,
@@ -298,10 +311,6 @@ def _head_result(
         verdicts=verdicts,
         boxes=boxes,
         gates=gates,
-        gate_sqnr_db=head_gate.sqnr_db if _is_int8(record) else None,
+        gate_sqnr_db=head_gate.sqnr_db if record.pass_.is_int8 else None,
         passed=all_hold(gates),
     )
-
-
-def _is_int8(record: Record) -> bool:
-    return record.pass_.precision is Precision.INT8

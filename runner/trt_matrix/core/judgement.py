@@ -1,29 +1,89 @@
 """What the numbers say about every planned cell: the only thing that the report is made from."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.boxes.results import ALL, BoxErrors, BoxReport, CellBoxes
+from trt_matrix.core.boxes.results import BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.calibration.report import CalibrationReport
-from trt_matrix.core.cell_run import CellRun
-from trt_matrix.core.cells import Cell, Status
+from trt_matrix.core.cells import Cell, CellPlace, Pass, Status
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Fix
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.layers.choices import Choice
 from trt_matrix.core.layers.precisions import LayerReport
-from trt_matrix.core.metrics import Metrics
+from trt_matrix.core.metrics import Metrics, sqnr_db
 from trt_matrix.core.network.lineage import Lineage
 from trt_matrix.core.qdq.placements import Placed
-from trt_matrix.core.slow import SlowInt8, Untimed
 from trt_matrix.core.tables.differences import TableReport
 from trt_matrix.core.verdicts.bridges import Bridge
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
-from trt_matrix.core.verdicts.verdict import Verdict
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellRun:
+    """How a cell was run: when, for how long in each stage, with which table and build."""
+
+    started: str | None
+    """ISO 8601, UTC: when the job of the newest repeat was started; None where none was."""
+    stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Stage → seconds in each repeat that had it."""
+    table: str | None
+    """Digest of the table that it ran with."""
+    fingerprint: str
+    """Of the newest repeat: what decides its numbers."""
+    engine_bytes: int | None
+    """Size of the engine that was built; None where that is not told."""
+    timing_cache: str | None
+    """`none`, `new`, `read` or `refused`; None where the engine has none."""
+
+
+class SlowCause(StrEnum):
+    """What a cell's reasons come to, what explains most first."""
+
+    DISTURBED = "disturbed"
+    """Something else ran while it was timed."""
+    FLOAT = "float"
+    """Layers that multiply ran in float."""
+    SCATTER = "scatter"
+    """Repeats differ by more than their samples: that it is slower is not shown either."""
+    GPU = "gpu"
+    """The GPU itself computes no faster."""
+    LAUNCHES = "launches"
+    """The GPU waits for layers to be started."""
+    AROUND = "around"
+    """The GPU computes faster; what an inference takes besides is more than that saves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlowInt8:
+    cell: str
+    """Its id."""
+    ratio: float
+    """Its median to fp32's."""
+    reasons: tuple[str, ...]
+    """Sentences, each with the numbers that it is made of; never empty."""
+    cause: SlowCause | None = None
+    """What of them explains most; None where none explains it by itself, and in judgements of before it was told."""
+    clause: str = ""
+    """The same with its numbers, for the second line of the headline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Untimed:
+    """Cells whose layers were to be timed one by one, and were not."""
+
+    cells: tuple[str, ...]
+    """Ids, in the order of the plan."""
+    problem: str
+    """In the words of the job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +117,22 @@ class HeadResult:
     """That of int8; None in other precisions, whose limits may be others: `gates` has them."""
     passed: bool | None
     """Whether every limit holds; None where none is set or applies."""
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """Against the reference; None where the output is the same, or the error has no value."""
+        return self.error.sqnr_db
+
+    @property
+    def best_db(self) -> float | None:
+        """What 8 bits keep with the best table known, in the cell's placement; None where that is not known."""
+        limit = self.budget.limit if self.budget else 0.0
+        return sqnr_db(limit) if math.isfinite(limit) else None
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Of its verdicts."""
+        return frozenset(verdict.kind for verdict in self.verdicts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +176,35 @@ class CellResult:
     """`TensorRT`, `cuDNN`, `CUDA`, … → version as found inside."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Probed and stated facts of the environment, JSON values."""
+
+    @property
+    def id(self) -> str:
+        return self.cell.id
+
+    @property
+    def environment(self) -> str:
+        return self.cell.environment
+
+    @property
+    def device(self) -> str:
+        return self.cell.device
+
+    @property
+    def place(self) -> CellPlace:
+        return CellPlace(self.environment, self.device)
+
+    @property
+    def pass_(self) -> Pass:
+        return self.cell.pass_
+
+    @property
+    def whole_boxes(self) -> BoxErrors | None:
+        """What became of the boxes of all heads together; None where that is not known."""
+        return self.boxes.whole if self.boxes else None
+
+    def head(self, name: str) -> HeadResult | None:
+        """Returns what it gave at one head; None where it has no such result."""
+        return next((head for head in self.heads if head.head == name), None)
 
     @property
     def all_verdicts(self) -> tuple[Verdict, ...]:
@@ -194,10 +299,62 @@ class Judgement:
         """Cells but those in which layers are tried in float: their gates fail nothing, being those of a remedy."""
         return tuple(result for result in self.cells if not result.cell.pass_.mixed)
 
+    def answer(self, head: str) -> Answer | None:
+        """Returns what is said first of a head; None in judgements of before there were answers."""
+        return next((answer for answer in self.answers if answer.head == head), None)
+
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Those of every head, head by head."""
         return tuple(finding for answer in self.answers for finding in answer.findings)
+
+    @property
+    def int8_rows(self) -> list[tuple[CellResult, HeadResult]]:
+        """Every head of the int8 cells that are judged and ran."""
+        return [
+            (result, head)
+            for result in self.judged
+            if result.status.ok and result.pass_.is_int8
+            for head in result.heads
+        ]
+
+    @property
+    def disturbed(self) -> Mapping[str, Sequence[str]]:
+        """What disturbed all repeats that latencies are of → ids of those cells."""
+        return grouped(
+            (result.disturbed, result.id)
+            for result in self.cells
+            if result.disturbed and result.latency_disturbed
+        )
+
+    @property
+    def not_ok(self) -> Mapping[tuple[Status, str | None], Sequence[str]]:
+        """(status, reason) → ids of the cells that have it."""
+        cells = (result for result in self.cells if not result.status.ok)
+        return grouped(((result.status, result.reason), result.id) for result in cells)
+
+    @property
+    def suspects(self) -> set[str]:
+        """Nodes behind which lie heads that are bad together, and no good one."""
+        return {
+            operator.node
+            for lineage in self.lineage
+            for part in lineage.suspects
+            for operator in part.operators
+        }
+
+    @property
+    def blamed_on_custom(self) -> tuple[str, ...]:
+        """Heads that are bad together, and behind which, and no good one, a custom layer lies; empty without."""
+        for lineage in self.lineage:
+            if any(operator.custom for part in lineage.suspects for operator in part.operators):
+                return lineage.bad
+        return ()
+
+    @property
+    def behind_custom(self) -> list[str]:
+        """Heads that depend on any custom layer."""
+        return distinct(head for layer in self.custom for head in layer.heads)
 
     @property
     def failing(self) -> tuple[Finding, ...]:
@@ -210,8 +367,7 @@ class Judgement:
     @property
     def reference_ap(self) -> float | None:
         """AP of the reference's own boxes, all sizes; None without labels."""
-        report = self.boxes
-        return report.precision[ALL].ap if report and ALL in report.precision else None
+        return self.boxes.ap if self.boxes else None
 
     @property
     def gates_failed(self) -> tuple[tuple[str, str], ...]:

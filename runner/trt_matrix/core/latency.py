@@ -49,10 +49,7 @@ def latency(rounds: Sequence[Sequence[float]], batch: int) -> Latency | None:
     The interval is a percentile bootstrap of the median (Efron and Tibshirani 1993, ch. 13) that
     draws whole rounds first and samples within them second: samples of one round share a process
     and its clocks, so they are not independent.
-
-    Args:
-        rounds: Seconds per inference, one sequence a repeat.
-        batch: Images per inference.
+    `rounds` are seconds per inference of `batch` images, one sequence a repeat.
     """
     arrays = [np.asarray(samples, dtype=np.float64) for samples in rounds if len(samples)]
     if not arrays:
@@ -82,9 +79,7 @@ def scattered(rounds: Sequence[npt.NDArray[np.float64]]) -> bool:
     By their standard deviations: that of the repeats' medians, against the median over repeats of that within,
     the interquartile range / 1.349 (as of a normal distribution, so that a few slow samples do not count). A
     median of twenty samples scatters by 0.3 of it, so no number of repeats reaches 1 by luck.
-
-    Args:
-        rounds: Seconds per inference, one array a repeat; False where one has less than `FEWEST`.
+    `rounds` are seconds per inference, one array a repeat; False where one has less than `FEWEST`.
     """
     if len(rounds) < 2 or min(len(samples) for samples in rounds) < FEWEST:
         return False

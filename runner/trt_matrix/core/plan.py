@@ -60,11 +60,11 @@ def _of_functions(functions: Collection[str], passes: Sequence[Pass]) -> list[Pa
     """Returns the passes that functions are there for: what a function makes of int8 has no table of ours."""
     found = []
     for pass_ in passes:
-        if pass_.precision is not Precision.INT8:
+        if not pass_.is_int8:
             found += [pass_] if pass_.precision in functions else []
         elif "int8-qdq" in functions and pass_.source is not TableSource.OWN and not pass_.implicit:
             found.append(pass_)
-    if "int8" in functions and any(pass_.precision is Precision.INT8 for pass_ in passes):
+    if "int8" in functions and any(pass_.is_int8 for pass_ in passes):
         found.append(Pass(precision=Precision.INT8, source=TableSource.OWN))
     return found
 
@@ -83,11 +83,8 @@ def recordable(engine: str, shared: str | None, calibrators: Sequence[str]) -> M
 
     Passes are called as in cell ids. `int8` is one with a table of the program's own, made nobody
     knows how: by TensorRT's calibrator, where TensorRT is the engine.
-
-    Args:
-        engine: `tensorrt`, `onnxruntime`.
-        shared: Algorithm of the table that all get, or None.
-        calibrators: TensorRT's own.
+    `engine` is `tensorrt` or `onnxruntime`, `shared` the algorithm of the table that all get, and `calibrators` are
+    TensorRT's own.
     """
     inside = engine == "tensorrt"
     own = Pass(precision=Precision.INT8, source=TableSource.OWN, implicit=inside)
@@ -111,16 +108,9 @@ def passes(
 
     A network that comes quantised has one int8 pass: itself. It has it whatever precisions are asked
     for, since it would be nowhere otherwise.
-
-    Args:
-        precisions: In the order of matrix.yaml.
-        algorithms: Of the job's own calibration.
-        shared: Algorithm of the table that all get, or None.
-        calibrators: TensorRT's own.
-        shipped: Whether the network comes quantised and is run as it is.
-        weights: `per_channel`, `per_tensor`, or both: explicit int8 once with each.
-        exclude: Layers that explicit int8 keeps in float.
-        mixed: Layers that a pass of its own keeps in float besides; none without.
+    `algorithms` are those of the job's own calibration, `calibrators` TensorRT's; `shared` is that of the table that all get.
+    `weights` is `per_channel`, `per_tensor`, or both: explicit int8 once with each. Explicit int8 keeps the layers
+    `exclude` in float, and a pass of its own `mixed` besides.
     """
     found: list[Pass] = []
     if shipped and Precision.INT8 not in precisions:
@@ -170,9 +160,7 @@ def mixed_passes(passes: Iterable[Pass], layers: Sequence[str]) -> tuple[Pass, .
 def mixed_cells(cells: Iterable[Cell], layers: Mapping[bool, Sequence[str]]) -> tuple[Cell, ...]:
     """Returns the cells that try layers in float: where the same is planned without.
 
-    Args:
-        cells: All that are planned.
-        layers: Whether int8 is implicit → what is kept in float there.
+    `layers`: whether int8 is implicit → what is kept in float there.
     """
     planned = tuple(cells)
     wanted = {

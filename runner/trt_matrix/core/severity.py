@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from trt_matrix.core.boxes.results import ALL, BoxErrors
+from trt_matrix.core.collecting import present
 
 
 class Severity(StrEnum):
@@ -18,6 +19,11 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         return list(Severity).index(self)
+
+    @property
+    def matters(self) -> bool:
+        """Whether anybody would see it."""
+        return self in (Severity.VISIBLE, Severity.SEVERE)
 
 
 AP = (0.01, 0.15)
@@ -38,13 +44,13 @@ def of_db(loss_db: float | None) -> Severity:
 
 def box_harm(boxes: BoxErrors) -> list[str]:
     """Returns what became of boxes, in words: what anybody would see, so that a severity is never told bare."""
-    changes = boxes.changes[ALL]
+    changes = boxes.total
     parts = []
     if changes.lost:
         parts.append(
             f"{changes.lost:g} of {changes.reference:g} boxes {'is' if changes.lost == 1 else 'are'} lost"
         )
-    if _of(changes.new_share, LOST).rank >= Severity.VISIBLE.rank:
+    if _of(changes.new_share, LOST).matters:
         parts.append(f"{changes.new:g} new boxes beside {changes.reference:g}")
     whole = _of(changes.lost_share, LOST)
     parts += [
@@ -80,9 +86,8 @@ def boxes_apart(cell: BoxErrors | None, other: BoxErrors | None) -> Severity:
     if cell is None or other is None:
         return Severity.NONE
     ap = None if cell.ap_drop is None or other.ap_drop is None else cell.ap_drop - other.ap_drop
-    shares = [each.changes[ALL].lost_share for each in (cell, other) if ALL in each.changes]
-    lost = None if len(shares) < 2 or None in shares else shares[0] - shares[1]  # type: ignore[operator]
-    return worst((_of(ap, AP), _of(lost, LOST)))
+    shares = present(errors.total.lost_share for errors in (cell, other) if ALL in errors.changes)
+    return worst((_of(ap, AP), _of(shares[0] - shares[1] if len(shares) == 2 else None, LOST)))
 
 
 def worst(severities: Iterable[Severity]) -> Severity:

@@ -14,12 +14,7 @@ Put = Callable[[bytes, str], StoredObject]
 
 
 def placed(checked: Checked, path: Path) -> ImagePlacement:
-    """Returns how a sample lies in the network's input; one that is an array fills it.
-
-    Args:
-        checked: The experiment, of a network that takes images.
-        path: Of the sample.
-    """
+    """Returns how a sample lies in the network's input; one that is an array fills it."""
     _, height, width = checked.shape
     arrays = checked.config.data.are_arrays
     size = (width, height) if arrays else upright_size(path)
@@ -29,9 +24,7 @@ def placed(checked: Checked, path: Path) -> ImagePlacement:
 def box_facts(checked: Checked, put: Put) -> Mapping[str, Any]:
     """Returns the fields of the manifest that are about boxes; empty where none are decoded.
 
-    Args:
-        checked: The experiment.
-        put: Takes labels, and the user's own decoder, into the store: `Store.put`.
+    `put` takes labels, and the user's own decoder, into the store: `Store.put`.
     """
     if checked.decode is None:
         return {}

@@ -1,7 +1,8 @@
 """What a run wrote down of its calibration set → the report on it; needs no engine."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy.typing as npt
@@ -17,16 +18,15 @@ from trt_matrix.core.calibration.report import (
     LeftOutImage,
 )
 from trt_matrix.core.calibration.sizes import Size, can_tell, sizes
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.evidence import Evidence
-from trt_matrix.core.manifest import CalibrationFacts, CalibrationTrial, Manifest
+from trt_matrix.core.manifest import CalibrationFacts, CalibrationTrial
 from trt_matrix.core.records import StoredObject
-from trt_matrix.core.rules import Rules
 from trt_matrix.core.tables.differences import Ranges
 from trt_matrix.core.verdicts.head_errors import head_errors
 from trt_matrix.core.words import count, listed
 from trt_matrix.errors import GoneError
-from trt_matrix.judging.preprocessing import ToldPreprocessing, fed_tables, trials
+from trt_matrix.judging.preprocessing import fed_tables, trials
 from trt_matrix.store.arrays import read_array
 from trt_matrix.store.results import Store
 
@@ -49,75 +49,61 @@ def calibration_report(
 ) -> CalibrationReport | None:
     """Returns None of a run that did not look at its calibration set.
 
-    Args:
-        store: Holds what was written down.
-        evidence: Of the run.
-        boxes: The same; None where none are decoded.
-        tables: Digest → ranges of the run's tables.
-        heads_of: Tensor → heads that depend on it; empty where the network is not known.
-        scaled: Tensors whose range decides a scale in some cell; empty where none ran in int8, or the network is
-            not known: of all tensors is told then what was seen of them.
+    `tables`: digest → ranges; `heads_of`: tensor → heads that depend on it. `scaled` are tensors whose range decides a
+    scale in some cell; empty where none ran in int8, or the network is not known: of all is told then what was seen.
     """
     facts = evidence.manifest.calibration
     if facts is None:
         return None
-    return _Judging(store, evidence, facts, boxes, tables, heads_of, scaled).report()
+    # What stays in float, or takes another's scale, has a range that nothing uses.
+    columns = [at for at, name in enumerate(facts.tensors) if name in scaled]
+    columns = columns or list(range(len(facts.tensors)))
+    return _Judging(store, evidence, facts, boxes, tables, heads_of, columns).report()
 
 
+@dataclass
 class _Judging:
-    def __init__(
-        self,
-        store: Store,
-        evidence: Evidence,
-        facts: CalibrationFacts,
-        boxes: BoxEvidence | None,
-        tables: Mapping[str, Ranges],
-        heads_of: Mapping[str, tuple[str, ...]],
-        scaled: Collection[str],
-    ) -> None:
-        self.store = store
-        self.found = evidence
-        self.manifest: Manifest = evidence.manifest
-        self.facts = facts
-        self.boxes = boxes
-        self.tables = tables
-        self.heads_of = heads_of
-        # What stays in float, or takes another's scale, has a range that nothing uses.
-        self.columns = [at for at, name in enumerate(facts.tensors) if name in scaled] or list(
-            range(len(facts.tensors))
-        )
-        self.rules: Rules = evidence.rules
-        self.claims: list[Claim] = []
-        self.well: list[str] = []
-        self.unknown = list(facts.unknown)
+    store: Store
+    evidence: Evidence
+    facts: CalibrationFacts
+    boxes: BoxEvidence | None
+    tables: Mapping[str, Ranges]
+    heads_of: Mapping[str, tuple[str, ...]]
+    columns: Sequence[int]
+    """Of the tensors that are told."""
+    claims: list[Claim] = field(default_factory=list)
+    well: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def heads(self) -> Sequence[str]:
+        return [gate.head for gate in self.evidence.manifest.heads]
+
+    @property
+    def least_db(self) -> float:
+        return self.evidence.rules.least_effect_db
 
     def report(self) -> CalibrationReport:
-        facts = self.facts
+        facts, manifest = self.facts, self.evidence.manifest
         sets = (facts.calibration, facts.evaluation)
-        here, there = (
-            self._array(image_set.described) if image_set.described else None for image_set in sets
-        )
+        here, there = (self._array(image_set.described) for image_set in sets)
         report = CalibrationReport(
             images=len(facts.calibration.files),
             evaluation_images=len(facts.evaluation.files),
-            costs=costs(self.manifest, head_errors(self.found)),
+            costs=costs(manifest, head_errors(self.evidence)),
             tensors=len(self.columns),
             algorithm=facts.algorithm,
         )
-        if not all(image_set.described for image_set in sets):
-            pass  # samples that are no images: said where that was seen
-        elif here is None or there is None:
-            self.unknown.append("likeness of images: what was written down of them is gone")
-        else:
+        if here is not None and there is not None:
             report = self._likeness(report, here, there)
             report = self._fed(report, here, there)
-        maxima = [
-            self._array(image_set.maxima) if image_set.maxima else None
-            for image_set in (facts.calibration, facts.evaluation)
-        ]
+        elif all(image_set.described for image_set in sets):
+            # Of samples that are no images it is said where that was seen.
+            self.unknown.append("likeness of images: what was written down of them is gone")
+        maxima = [self._array(image_set.maxima) for image_set in sets]
         if maxima[0] is not None and maxima[1] is not None:
             report = self._ranges(report, maxima[0], maxima[1])
-        inputs = self.manifest.asked.input if self.manifest.asked else ""
+        inputs = manifest.asked.input if manifest.asked else ""
         tables, of_tables = fed_tables(facts, self.tables, inputs, here)
         tried, of_trials = trials(facts, self.boxes)
         report = replace(
@@ -130,33 +116,34 @@ class _Judging:
             tables=tables,
             trials=tried,
         )
-        self._take(of_tables)
-        self._take(of_trials)
+        for preprocessing in (of_tables, of_trials):
+            self._say(preprocessing.claims, preprocessing.well)
+            self.unknown += preprocessing.unknown
         return replace(
             report,
             claims=tuple(self.claims),
             well=tuple(self.well),
-            unknown=tuple(dict.fromkeys(self.unknown)),
+            unknown=tuple(distinct((*facts.unknown, *self.unknown))),
         )
 
-    def _array(self, stored: StoredObject) -> Array | None:
-        if not self.store.has(stored):
+    def _array(self, stored: StoredObject | None) -> Array | None:
+        if stored is None or not self.store.has(stored):
             return None
         try:
-            found: Array = read_array(self.store.path(stored))
+            array: Array = read_array(self.store.path(stored))
         except (OSError, ValueError):
             return None  # damaged; the next run makes it again
-        return found
+        return array
 
     def _say(
-        self, made: Iterator[Claim], well: str | None = None, unknown: str | None = None
+        self, claims: Iterable[Claim], well: str | None = None, unknown: str | None = None
     ) -> None:
         """Takes claims in; where there is none, tells what is well, or else why nobody could know."""
-        found = list(made)
-        self.claims += found
-        if not found and unknown:
+        new = list(claims)
+        self.claims += new
+        if not new and unknown:
             self.unknown.append(unknown)
-        elif not found and well:
+        elif not new and well:
             self.well.append(well)
 
     @staticmethod
@@ -213,17 +200,12 @@ class _Judging:
         )
 
     def _pixels(self, channels: int) -> fed.Pixels | None:
-        stated = self.manifest.facts.get("images", {}).get("preprocess", {})
-
-        def each(name: str) -> tuple[float, ...]:
-            value = stated[name]
-            return tuple(value) if isinstance(value, list | tuple) else (value,) * channels
-
+        stated = self.evidence.manifest.facts.get("images", {}).get("preprocess", {})
         try:
             return fed.Pixels(
                 scale=stated["scale"],
-                mean=each("mean"),
-                std=each("std"),
+                mean=fed.each_channel(stated["mean"], channels),
+                std=fed.each_channel(stated["std"], channels),
                 blue_first=stated.get("color") in ("bgr", "bgra"),
             )
         except (KeyError, TypeError):
@@ -258,35 +240,30 @@ class _Judging:
             return ()
         everything = set(whole.images)
         by_image = {
-            next(iter(everything - set(tried.images))): tried for tried in self.facts.without
+            next(iter(everything.difference(tried.images))): tried for tried in self.facts.without
         }
         withouts = []
         for decider in deciders:
-            if decider.image not in by_image:
-                continue
-            gains = []
-            for head in self._heads():
-                kept = self._sqnr(head, by_image[decider.image])
-                before = self._sqnr(head, whole)
-                if kept is not None and before is not None:
-                    gains.append((head, kept - before))
-            gains.sort(key=lambda one: -abs(one[1]))
-            image = self.facts.calibration.files[decider.image]
-            withouts.append(LeftOutImage(decider=decider, image=image, gains_db=tuple(gains)))
-        self._say(claims.without_claims(withouts, self.rules.least_effect_db))
+            if decider.image in by_image:
+                kept = self._kept(by_image[decider.image])
+                before = self._kept(whole)
+                gains = [(head, kept[head] - before[head]) for head in kept if head in before]
+                gains.sort(key=lambda gain: -abs(gain[1]))
+                image = self.facts.calibration.files[decider.image]
+                withouts.append(LeftOutImage(decider=decider, image=image, gains_db=tuple(gains)))
+        self._say(claims.without_claims(withouts, self.least_db))
         return tuple(withouts)
 
-    def _heads(self) -> Sequence[str]:
-        return [gate.head for gate in self.manifest.heads]
-
-    def _sqnr(self, head: str, tried: CalibrationTrial) -> float | None:
-        output = tried.outputs.get(head)
-        if output is None:
-            return None
-        try:
-            return self.found.sqnr_of(head, output)
-        except GoneError:
-            return None
+    def _kept(self, tried: CalibrationTrial) -> Mapping[str, float]:
+        """Returns head → SQNR in dB; heads of which that is not known any more are left out."""
+        kept: dict[str, float] = {}
+        for head in self.heads:
+            with contextlib.suppress(GoneError):
+                output = tried.outputs.get(head)
+                sqnr_db = self.evidence.sqnr_of(head, output) if output else None
+                if sqnr_db is not None:
+                    kept[head] = sqnr_db
+        return kept
 
     # Sizes, numbers
 
@@ -294,65 +271,63 @@ class _Judging:
         here, there = self.facts.calibration.areas, self.facts.evaluation.areas
         if here is None or there is None:
             return ()
-        found = sizes(here, there)
-        known, rare = (
-            [
-                size.name
-                for size in found
-                if size.evaluation and can_tell(size, len(here), len(there)) is told
-            ]
-            for told in (True, False)
+        of_sets = sizes(here, there)
+        by_telling = grouped(
+            (can_tell(size, len(here), len(there)), size.name)
+            for size in of_sets
+            if size.evaluation
         )
+        known, rare = by_telling.get(True, []), by_telling.get(False, [])
         self._say(
-            claims.size_claims(found, len(here), len(there), self.facts.areas_of),
+            claims.size_claims(of_sets, len(here), len(there), self.facts.areas_of),
             f"{listed(known)} objects not much rarer than in the evaluation" if known else None,
         )
         if rare:
             self.unknown.append(f"whether {listed(rare)} objects are rarer: too few to tell")
-        return found
+        return of_sets
 
     def _curves(self) -> tuple[Curve, ...]:
         whole = self.facts.whole
         if whole is None or not self.facts.subsets:
             return ()
-        found: dict[str, dict[int, list[float]]] = {}
-        for head in self._heads():
-            for tried in (*self.facts.subsets, whole):
-                kept = self._sqnr(head, tried)
-                if kept is not None:
-                    found.setdefault(head, {}).setdefault(len(tried.images), []).append(kept)
-        least = self.rules.least_effect_db
-        made = curves(found, least)
-        self._say(claims.curve_claims(made, self.facts.algorithm), claims.enough(made, least))
-        return made
+        draws = grouped(
+            (head, (len(tried.images), kept))
+            for tried in (*self.facts.subsets, whole)
+            for head, kept in self._kept(tried).items()
+        )
+        points = {head: grouped(draws[head]) for head in self.heads if head in draws}
+        of_heads = curves(points, self.least_db)
+        self._say(
+            claims.curve_claims(of_heads, self.facts.algorithm),
+            claims.enough(of_heads, self.least_db),
+        )
+        return of_heads
 
     def _orders(self) -> tuple[tuple[str, float], ...]:
         whole = self.facts.whole
         if whole is None or not self.facts.orders:
             return ()
-        found = []
-        for head in self._heads():
-            kept = self._sqnr(head, whole)
-            others = [self._sqnr(head, order) for order in self.facts.orders]
-            moved = [
-                abs(other - kept) for other in others if other is not None and kept is not None
-            ]
-            if moved:
-                found.append((head, max(moved)))
-        if found:
+        moved = grouped(
+            (head, abs(other[head] - kept))
+            for other in map(self._kept, self.facts.orders)
+            for head, kept in self._kept(whole).items()
+            if head in other
+        )
+        most = [(head, max(moved[head])) for head in self.heads if head in moved]
+        if most:
             algorithm = self.facts.algorithm
             self._say(
-                claims.order_claims(found, algorithm, self.rules.least_effect_db),
-                claims.order_kept(found, algorithm),
+                claims.order_claims(most, algorithm, self.least_db),
+                claims.order_kept(most, algorithm),
             )
-        return tuple(found)
+        return tuple(most)
 
     def _notes(self) -> Iterator[str]:
         """Yields what of a table's making its numbers do not show."""
         made = dict.fromkeys(
             name
-            for record in self.found.records
-            if record.status is Status.OK
+            for record in self.evidence.records
+            if record.status.ok
             and (name := record.pass_.algorithm or "").startswith(ENTROPY)
             # In which order a program of the user's own took its images, nobody knows.
             and not any(
@@ -365,9 +340,3 @@ class _Judging:
                 f"Tables by {listed(list(made))} depend on the order of the images, since the first sets their "
                 f"bins: these came by name, {self.facts.calibration.files[0]} first"
             )
-
-    # Preprocessing
-
-    def _take(self, preprocessing: ToldPreprocessing) -> None:
-        self._say(iter(preprocessing.claims), preprocessing.well)
-        self.unknown += preprocessing.unknown

@@ -48,13 +48,7 @@ Floats = npt.NDArray[np.float32]
 def calibration_facts(
     experiment: Experiment, matrix: ExperimentRun, progress: Progress
 ) -> CalibrationFacts:
-    """Looks at the calibration set: what is always looked at, and what matrix.yaml asks for.
-
-    Args:
-        experiment: As it was read.
-        matrix: After its run.
-        progress: Told what is done.
-    """
+    """Looks at the calibration set: what is always looked at, and what matrix.yaml asks for."""
     return _Forensics(experiment, matrix, progress).facts()
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trt_matrix.config.data import Preprocess
 from trt_matrix.core.calibration.alike import LENGTH, describe
-from trt_matrix.core.calibration.fed import STATISTICS, Pixels, statistics
+from trt_matrix.core.calibration.fed import STATISTICS, Pixels, each_channel, statistics
 from trt_matrix.core.records import StoredObject
 from trt_matrix.inputs.images import ImagePlacement
 from trt_matrix.store.results import Store
@@ -35,14 +35,10 @@ def stored(channels: int) -> np.dtype[np.void]:
 
 def pixels_of(settings: Preprocess) -> Pixels:
     """Returns how `images.fit` makes a value of a pixel."""
-
-    def each(value: float | tuple[float, ...]) -> tuple[float, ...]:
-        return value if isinstance(value, tuple) else (value,) * settings.channels
-
     return Pixels(
         scale=settings.scale,
-        mean=each(settings.mean),
-        std=each(settings.std),
+        mean=each_channel(settings.mean, settings.channels),
+        std=each_channel(settings.std, settings.channels),
         blue_first=settings.blue_first,
     )
 
@@ -57,12 +53,7 @@ def described(
 ) -> StoredObject:
     """Returns the entries of a set of images; one image in memory at a time.
 
-    Args:
-        store: Holds the array, and keeps what is made of it.
-        array: Preprocessed images, (images, c, h, w), or (images, h, w, c).
-        placements: Where each image lies in its part of the array.
-        settings: How they were preprocessed.
-        channels_last: The array has its channels last.
+    `array` is (images, c, h, w), or (images, h, w, c) with `channels_last`; `placements` say where each image lies in it.
     """
 
     def make(target: Path) -> None:

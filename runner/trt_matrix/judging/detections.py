@@ -57,10 +57,7 @@ STORED = np.dtype(
 def box_evidence(store: Store, manifest: Manifest, stage: Stage = untold) -> BoxEvidence | None:
     """Returns the way to the boxes of a run; None where it does not say how to decode.
 
-    Args:
-        store: Holds the outputs, and keeps what is made of them.
-        manifest: Of the run.
-        stage: Told what is being made, which can take minutes.
+    `stage` is told what is being made, which can take minutes.
     """
     if manifest.decode is None:
         return None

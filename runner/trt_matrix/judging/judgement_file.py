@@ -76,8 +76,7 @@ class JudgementFile(BaseModel):
     def read(cls, path: Path) -> Self:
         """Reads one.
 
-        Args:
-            path: Of it, or of the folder of a run or a ticket that it is in.
+        `path` may be the folder of a run or a ticket that it is in.
 
         Raises:
             StoreError: it is not there, damaged, or of another version.

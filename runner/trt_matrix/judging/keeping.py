@@ -7,7 +7,8 @@ So does whatever another finished run needs.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Precision
+from trt_matrix.core.evidence import good
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.errors import StoreError
@@ -19,9 +20,7 @@ from trt_matrix.store.results import RunFolder, hashes
 def release(run: RunFolder, settled: SettledBeside) -> int | None:
     """Removes the outputs that a finished, judged run needs no more.
 
-    Args:
-        run: Judged before.
-        settled: Makes what is still lacking; outputs of which it cannot stay.
+    `settled` makes what is still lacking; outputs of which it cannot stay.
 
     Returns:
         Bytes freed; None where another has the results open, who may need them.
@@ -49,9 +48,8 @@ def release(run: RunFolder, settled: SettledBeside) -> int | None:
 def asked(manifest: Manifest, records: Sequence[Record]) -> Iterator[tuple[Outputs, OutputUse]]:
     """Yields the outputs of a run, but for the reference's, and what is asked of them."""
     for record in records:
-        for measurement in record.measurements:
-            if measurement.status is Status.OK:
-                yield measurement.outputs, OutputUse.JUDGED
+        for measurement in good(record):
+            yield measurement.outputs, OutputUse.JUDGED
     for simulation in manifest.simulations:
         yield simulation.outputs, OutputUse.COMPARED
     if facts := manifest.calibration:
@@ -71,23 +69,16 @@ def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
         ]
     for record in records:
         if record.pass_.precision is Precision.FP32:
-            good = [
-                measurement
-                for measurement in record.measurements
-                if measurement.status is Status.OK
+            stored_objects += [
+                output for first in good(record)[:1] for output in first.outputs.values()
             ]
-            stored_objects += [output for first in good[:1] for output in first.outputs.values()]
     return {stored.sha256 for stored in stored_objects}
 
 
 def _needed_by_others(run: RunFolder) -> set[str]:
-    found: set[str] = set()
-    for path in run.store.results.glob("*/manifest.json"):
-        folder = path.parent
-        if folder.is_symlink() or folder.name == run.id:
-            continue
-        found |= _needed_by(folder)
-    return found
+    folders = (path.parent for path in run.store.results.glob("*/manifest.json"))
+    others = (path for path in folders if not path.is_symlink() and path.name != run.id)
+    return set().union(*map(_needed_by, others))
 
 
 def _needed_by(folder: Path) -> set[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trt_matrix.containers.job.reductions import SUMS
-from trt_matrix.core.cells import Status
+from trt_matrix.core.evidence import good
 from trt_matrix.core.records import Measurement
 from trt_matrix.core.tables.table import TableError, from_json
 from trt_matrix.errors import StoreError
@@ -141,8 +141,8 @@ def frame_of(table: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415 - as above
 
     columns = {
-        one.name: pd.Series([row[one.name] for row in table], dtype=DTYPES[one.type])
-        for one in COLUMNS
+        column.name: pd.Series([row[column.name] for row in table], dtype=DTYPES[column.type])
+        for column in COLUMNS
     }
     return pd.DataFrame(columns)
 
@@ -159,10 +159,8 @@ def _opened(folder: Path) -> RunFolder:
 
 def _cells(run: RunFolder) -> Iterator[dict[str, Any]]:
     for record in run.records():
-        good = [
-            measurement for measurement in record.measurements if measurement.status is Status.OK
-        ]
-        first = good[0] if good else None
+        measured = good(record)
+        first = measured[0] if measured else None
         yield {
             "cell": record.cell,
             "environment": record.environment,
@@ -170,7 +168,7 @@ def _cells(run: RunFolder) -> Iterator[dict[str, Any]]:
             "pass_name": record.pass_.name,
             "status": str(record.status),
             "reason": record.reason,
-            "repeats": len(good),
+            "repeats": len(measured),
             "reused": record.reused,
             "table": first.table if first else None,
             "engine_version": _engine_version(first),
@@ -184,10 +182,7 @@ def _engine_version(measurement: Measurement | None) -> Any:
 
 
 def _good(run: RunFolder) -> Iterator[tuple[str, Measurement]]:
-    for record in run.records():
-        for measurement in record.measurements:
-            if measurement.status is Status.OK:
-                yield record.cell, measurement
+    return ((record.cell, measured) for record in run.records() for measured in good(record))
 
 
 def _images(run: RunFolder) -> "pd.DataFrame":
@@ -195,7 +190,7 @@ def _images(run: RunFolder) -> "pd.DataFrame":
 
     manifest = run.manifest()
     reference = manifest.reference
-    if reference is None or reference.status is not Status.OK:
+    if reference is None or not reference.status.ok:
         return pd.DataFrame()
     frames = []
     for cell, measurement in _good(run):
@@ -213,16 +208,15 @@ def _images(run: RunFolder) -> "pd.DataFrame":
 
 def _latencies(run: RunFolder) -> Iterator[dict[str, Any]]:
     for cell, measurement in _good(run):
-        for sample, seconds in enumerate(
-            measurement.latency.samples_s if measurement.latency else ()
-        ):
-            yield {
-                "cell": cell,
-                "repeat": measurement.repeat,
-                "sample": sample,
-                "seconds": seconds,
-                "batch": measurement.latency.batch if measurement.latency else None,
-            }
+        if latency := measurement.latency:
+            for sample, seconds in enumerate(latency.samples_s):
+                yield {
+                    "cell": cell,
+                    "repeat": measurement.repeat,
+                    "sample": sample,
+                    "seconds": seconds,
+                    "batch": latency.batch,
+                }
 
 
 def _tables(run: RunFolder) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What a run tells at its end: a few lines, and the exit code."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree, how_sure
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.sentences import made_up
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
@@ -35,20 +35,30 @@ class Outcome:
         With `strict` 4 comes first, and counts cells that were never meant to run here too.
         """
         failing = [finding.kind is Kind.COULD_NOT_RUN for finding in self.judgement.failing]
-        if strict and any(result.status is not Status.OK for result in self.judgement.cells):
+        if strict and any(not result.status.ok for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
         if self.judgement.gates_failed or False in failing:
             return ExitCode.GATE_FAILED
         if failing:
             return ExitCode.COULD_NOT_RUN
-        if not any(result.status is Status.OK for result in self.judgement.cells):
+        if not any(result.status.ok for result in self.judgement.cells):
             return ExitCode.COULD_NOT_RUN
         return ExitCode.OK
 
     def text(self) -> str:
         lines = [""]
-        lines += self._network()
-        lines += [line for head in self.judgement.heads for line in self._head(head)]
+        judgement = self.judgement
+        for name, answer, sentence in (
+            (WHOLE_NETWORK, judgement.network, judgement.network_sentence),
+            *(
+                (head, judgement.answer(head), judgement.sentences.get(head, ""))
+                for head in judgement.heads
+            ),
+        ):
+            if answer:
+                lines += _lines(answer)
+            elif sentence or name != WHOLE_NETWORK:
+                lines.append(f"{name}: {sentence}")
         lines += fix_lines.lines(self.judgement)
         lines += images.lines(self.judgement.calibration) if self.judgement.calibration else []
         lines += [
@@ -66,8 +76,11 @@ class Outcome:
                 "gate failed: " + listed([f"{cell} {head}" for cell, head in failed], most=4)
             )
         lines += self._disturbed()
-        lines += self._not_ok()
-        ok = sum(result.status is Status.OK for result in self.judgement.cells)
+        lines += [
+            f"{_who(ids)} {status}: {reason}"
+            for (status, reason), ids in self.judgement.not_ok.items()
+        ]
+        ok = sum(result.status.ok for result in self.judgement.cells)
         reused = sum(result.reused for result in self.judgement.cells)
         lines.append(
             f"{ok} of {len(self.judgement.cells)} cells ok ({reused} known before), "
@@ -76,53 +89,23 @@ class Outcome:
         lines += ["", *headline(self.judgement).lines(), f"report: {self.report}"]
         return "\n".join(lines)
 
-    def _network(self) -> list[str]:
-        if self.judgement.network:
-            return _lines(self.judgement.network)
-        told = self.judgement.network_sentence
-        return [f"{WHOLE_NETWORK}: {told}"] if told else []
-
-    def _head(self, head: str) -> list[str]:
-        answer = next((one for one in self.judgement.answers if one.head == head), None)
-        if answer is None:
-            return [f"{head}: {self.judgement.sentences.get(head, '')}"]
-        return _lines(answer)
-
     def _unknown_boxes(self) -> list[str]:
         """Returns a line for each reason why boxes are not known: the cell's id, or how many."""
         report = self.judgement.boxes
         if report and report.problem:
             return [f"boxes: not known: {report.problem}"]
-        cells: dict[str, list[str]] = {}
-        for result in self.judgement.cells:
-            if result.boxes and result.boxes.problem:
-                cells.setdefault(result.boxes.problem, []).append(result.cell.id)
-        return [
-            f"boxes: not known in {ids[0] if len(ids) == 1 else f'{len(ids)} cells'}: {problem}"
-            for problem, ids in cells.items()
-        ]
+        cells = grouped(
+            (result.boxes.problem, result.id)
+            for result in self.judgement.cells
+            if result.boxes and result.boxes.problem
+        )
+        return [f"boxes: not known in {_who(ids)}: {problem}" for problem, ids in cells.items()]
 
     def _disturbed(self) -> list[str]:
         """Returns a line for each disturbance of what latencies are of: the cell's id, or how many."""
-        cells: dict[str, list[str]] = {}
-        for result in self.judgement.cells:
-            if result.disturbed and result.latency_disturbed:
-                cells.setdefault(result.disturbed, []).append(result.cell.id)
         return [
-            f"disturbed: {who}, {reason}; {whose} latency is not to be trusted: run again with --fresh"
-            for reason, ids in cells.items()
-            for who, whose in [(ids[0], "its") if len(ids) == 1 else (f"{len(ids)} cells", "their")]
-        ]
-
-    def _not_ok(self) -> list[str]:
-        """Returns a line for each reason why cells are not ok: the cell's id, or how many."""
-        cells: dict[str, list[str]] = {}
-        for result in self.judgement.cells:
-            if result.status is not Status.OK:
-                cells.setdefault(f"{result.status}: {result.reason}", []).append(result.cell.id)
-        return [
-            f"{ids[0] if len(ids) == 1 else f'{len(ids)} cells'} {reason}"
-            for reason, ids in cells.items()
+            f"disturbed: {_who(ids)}, {reason}; {'its' if len(ids) == 1 else 'their'} latency is not to be trusted: run again with --fresh"
+            for reason, ids in self.judgement.disturbed.items()
         ]
 
     def summary(self) -> Mapping[str, Any]:
@@ -146,7 +129,7 @@ class Outcome:
             "gates_failed": [list(pair) for pair in self.judgement.gates_failed],
             "cells": [
                 {
-                    "id": result.cell.id,
+                    "id": result.id,
                     "status": str(result.status),
                     "reason": result.reason,
                     "reused": result.reused,
@@ -155,6 +138,10 @@ class Outcome:
                 for result in self.judgement.cells
             ],
         }
+
+
+def _who(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{len(ids)} cells"
 
 
 def _lines(answer: Answer) -> list[str]:

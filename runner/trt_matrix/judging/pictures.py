@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from trt_matrix.core.boxes.results import FedImage, WorstImage
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.manifest import EvaluationImage, Manifest
 from trt_matrix.store.results import Store
 
@@ -52,7 +53,7 @@ def pictures(store: Store, manifest: Manifest, worst: Sequence[WorstImage]) -> P
     batch = store.array(asked)
     settings = facts.get("preprocess") or {}
     places = {image.file_name: (index, image) for index, image in enumerate(manifest.evaluation)}
-    wanted = list(dict.fromkeys(image.file_name for image in worst if image.file_name in places))
+    wanted = distinct(image.file_name for image in worst if image.file_name in places)
     for name in wanted:
         index, place = places[name]
         if index < len(batch):

@@ -35,11 +35,7 @@ def fed_tables(
 ) -> tuple[tuple[FedTable, ...], ToldPreprocessing]:
     """Returns how tables that other programs made lie to what was fed.
 
-    Args:
-        facts: Of the run.
-        tables: Digest → ranges.
-        inputs: Name of the network's input.
-        here: `described.stored` of the calibration images; None where that is gone.
+    `inputs` names the network's input; `here` is `described.stored` of the calibration images, None where that is gone.
     """
     made = []
     reached = (
@@ -120,10 +116,7 @@ def judged(
 ) -> tuple[tuple[Trial, ...], ToldPreprocessing]:
     """Returns what trials say of the preprocessing, and the trials as far as they say anything.
 
-    Args:
-        made: What was fed among them.
-        images: Of the evaluation.
-        unknown: What of them failed.
+    What was fed is among those `made`; `unknown` says what of them failed.
     """
     which = "whether another preprocessing finds more"
     if images < LEAST_IMAGES:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,13 +36,8 @@ def judge_again(
 ) -> Outcome:
     """Judges a finished run from its stored records and writes its report; no engine is needed.
 
-    Args:
-        name: Of the run's folder.
-        results: Where it is.
-        images: Whether the report may show images, where the run's matrix.yaml says so too.
-        most_cells: Are told in detail below the matrix; None: as many as a page should hold.
-        stage: Told what is being judged.
-        warn: Told what is to be known of the stored run.
+    `images`: whether the report may show any, where the run's matrix.yaml says so too. `most_cells` are told in detail
+    below the matrix; None: as many as a page should hold.
     """
     run = finished_run(name, results, warn)
     cells = tuple(record.planned() for record in run.records())
@@ -100,11 +95,7 @@ def rendered(
 ) -> Outcome:
     """Writes the report, its tables and its summaries, from a judgement.json and nothing else.
 
-    Args:
-        source: The judgement.json, or the folder that it is in.
-        folder: To write into.
-        images: Whether the report may show those that are in it.
-        most_cells: Are told in detail below the matrix; None: as many as a page should hold.
+    `source` may be the folder that it is in. `images` and `most_cells` are as in `judge_again`.
 
     Raises:
         StoreError: it cannot be read, or these cannot be written.
@@ -224,28 +215,30 @@ def _known(sums_of: SumsOf, y: StoredObject, r: StoredObject) -> bool:
     return True
 
 
-def _compared(measurement: Measurement, reference: Measurement, known: Known) -> bool:
-    return all(
-        known(output, reference.outputs[head])
-        for head, output in measurement.outputs.items()
-        if head in reference.outputs
+def _left(
+    measurements: Iterable[Measurement], reference: Measurement, known: Known
+) -> tuple[Measurement, ...]:
+    """Returns those that failed, or of whose every output it is known how it compares."""
+    return tuple(
+        measurement
+        for measurement in measurements
+        if not measurement.status.ok
+        or all(
+            known(output, reference.outputs[head])
+            for head, output in measurement.outputs.items()
+            if head in reference.outputs
+        )
     )
 
 
 def _told(record: Record, manifest: Manifest, known: Known) -> Record:
     """Returns the record without what nothing is known of any more: its cell says so."""
-    reference = manifest.reference
-    if reference is None or record.status is not Status.OK:
+    if manifest.reference is None or not record.status.ok:
         return record
-    left = [
-        measurement
-        for measurement in record.measurements
-        if measurement.status is not Status.OK or _compared(measurement, reference, known)
-    ]
-    if len(left) == len(record.measurements):
-        return record
-    if any(measurement.status is Status.OK for measurement in left):
-        return record.model_copy(update={"measurements": tuple(left)})
+    left = _left(record.measurements, manifest.reference, known)
+    whole = len(left) == len(record.measurements)
+    if whole or any(measurement.status.ok for measurement in left):
+        return record.model_copy(update={"measurements": left})
     return record.model_copy(
         update={"measurements": (), "status": Status.NOT_RUN, "reason": GONE, "reused": 0}
     )
@@ -255,14 +248,7 @@ GONE = "its outputs were not kept, and what was made of them is gone or damaged:
 
 
 def _with_sums(manifest: Manifest, known: Known) -> Manifest:
-    reference = manifest.reference
-    if reference is None:
+    if manifest.reference is None:
         return manifest
-    left = [
-        simulation
-        for simulation in manifest.simulations
-        if simulation.status is not Status.OK or _compared(simulation, reference, known)
-    ]
-    if len(left) == len(manifest.simulations):
-        return manifest
-    return manifest.model_copy(update={"simulations": tuple(left)})
+    left = _left(manifest.simulations, manifest.reference, known)
+    return manifest.model_copy(update={"simulations": left})

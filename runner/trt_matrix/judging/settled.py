@@ -45,10 +45,7 @@ class Settling:
     ) -> None:
         """Reads nothing yet.
 
-        Args:
-            store: Holds the outputs, and what was made of them.
-            epsilon: Of the sums.
-            facts: Gives the fields of a manifest that are about boxes (`box_facts`).
+        `facts` gives the fields of a manifest that are about boxes (`box_facts`).
         """
         self._store = store
         self._epsilon = epsilon

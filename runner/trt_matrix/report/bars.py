@@ -53,8 +53,7 @@ class BarScale:
 def scale(values: Iterable[float]) -> BarScale:
     """Returns an axis that holds `values`, outliers left out; from 0 to 1 where there is none.
 
-    Args:
-        values: Data in its own unit; what is not finite or not positive does not count.
+    What is not finite or not positive does not count.
     """
     positive = sorted(value for value in values if math.isfinite(value) and value > 0)
     if not positive:

@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 from trt_matrix.core import severity
 from trt_matrix.core.answers.since import run_of
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import CellPlace, Status
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.rounding import db_apart
 from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import count, listed
-from trt_matrix.report.fields import SAME_DB, loss_db, whole_of
+from trt_matrix.report.fields import SAME_DB, loss_db
 from trt_matrix.report.formatting import signed
-from trt_matrix.report.views import PassGroup, Row, RowPlace, place, rows
+from trt_matrix.report.views import PassGroup, Row, rows
 
 MOST = 12
 """Rows of one pass that are shown at once; of more the worst and the newest."""
@@ -39,7 +40,7 @@ class Behaviour:
 
     @property
     def title(self) -> str:
-        names = [row.result.cell.environment for row in self.rows]
+        names = [row.result.environment for row in self.rows]
         return run_of(names, names) if len(names) > 2 else " and ".join(names)
 
     @property
@@ -58,7 +59,7 @@ class Behaviour:
 class MissingPass(NamedTuple):
     """A place where planned cells were never tried."""
 
-    place: RowPlace
+    place: CellPlace
     passes: tuple[str, ...]
 
 
@@ -73,7 +74,7 @@ class Idle(NamedTuple):
     def line(self) -> str:
         """Returns `30 cells of 6 environments, unavailable: no NVIDIA driver`."""
         cells = sum(len(missing.passes) for missing in self.missing)
-        names = list(dict.fromkeys(missing.place.environment for missing in self.missing))
+        names = distinct(missing.place.environment for missing in self.missing)
         where = listed(names, 1) if len(names) == 1 else count(len(names), "environment")
         what = str(self.status).replace("_", " ")
         return f"{count(cells, 'cell')} of {where}, {what}: {self.reason or 'no reason recorded'}"
@@ -94,24 +95,24 @@ class SeenPass:
 
 def seen(groups: Iterable[PassGroup]) -> tuple[SeenPass, ...]:
     """Returns each pass that was tried anywhere."""
-    made = (SeenPass(group=group, behaviours=_behaviours(group)) for group in groups)
-    return tuple(pass_ for pass_ in made if pass_.behaviours)
+    passes = (SeenPass(group=group, behaviours=_behaviours(group)) for group in groups)
+    return tuple(pass_ for pass_ in passes if pass_.behaviours)
 
 
 def idle(results: Iterable[CellResult]) -> tuple[Idle, ...]:
     """Returns what was never tried, a line a reason."""
-    found: dict[tuple[Status, str | None], dict[RowPlace, list[str]]] = {}
-    for result in results:
-        if result.status.never_started:
-            places = found.setdefault((result.status, result.reason), {})
-            places.setdefault(place(result), []).append(result.cell.pass_.name)
+    reasons = grouped(
+        ((result.status, result.reason), (result.place, result.pass_.name))
+        for result in results
+        if result.status.never_started
+    )
     return tuple(
         Idle(
             status,
             reason,
-            tuple(MissingPass(where, tuple(passes)) for where, passes in places.items()),
+            tuple(MissingPass(place, tuple(passes)) for place, passes in grouped(cells).items()),
         )
-        for (status, reason), places in found.items()
+        for (status, reason), cells in reasons.items()
     )
 
 
@@ -154,41 +155,33 @@ def _behaviours(group: PassGroup) -> tuple[Behaviour, ...]:
 def _folded(behaviours: Sequence[Behaviour]) -> tuple[Behaviour, ...]:
     if len(behaviours) <= MOST:
         return tuple(behaviours)
-    worst = sorted(range(len(behaviours)), key=lambda index: -behaviours[index].loss)[:WORST]
-    kept = {*worst, len(behaviours) - 1}
-    kept |= {
-        index
-        for index, behaviour in enumerate(behaviours)
-        if any(row.is_baseline for row in behaviour.rows)
-    }
+    worst = sorted(behaviours, key=lambda behaviour: -behaviour.loss)[:WORST]
     return tuple(
         behaviour
-        if index in kept
+        if any(behaviour is kept for kept in (*worst, behaviours[-1]))
+        or any(row.is_baseline for row in behaviour.rows)
         else Behaviour(letter="", rows=behaviour.rows, same_bits=behaviour.same_bits, rest=True)
-        for index, behaviour in enumerate(behaviours)
+        for behaviour in behaviours
     )
 
 
 def _alike(row: Row, other: Row) -> bool:
     """Whether two rows of one pass read the same: bit-identical, or the same to a tenth of a dB in every head."""
     here, there = row.result, other.result
-    if here.status is not Status.OK or there.status is not Status.OK:
+    if not (here.status.ok and there.status.ok and here.heads):
         return False
-    if here.cell.device != there.cell.device or not here.heads or here.passed != there.passed:
+    if here.device != there.device or here.passed != there.passed:
         return False
     if len(here.heads) != len(there.heads):
         return False
-    if _quiet(here) and _quiet(there):
-        return True
-    return all(
-        _head_alike(mine, its, there.cell.id)
-        for mine, its in zip(here.heads, there.heads, strict=True)
+    return (_quiet(here) and _quiet(there)) or all(
+        _head_alike(mine, its, there.id) for mine, its in zip(here.heads, there.heads, strict=True)
     )
 
 
 def _quiet(result: CellResult) -> bool:
     """Whether it is a floating point result of which nothing was found: how small its error is matters to nobody."""
-    return result.cell.pass_.precision is not Precision.INT8 and all(
+    return not result.pass_.is_int8 and all(
         not _told(head) and not head.error.nonfinite and head.passed is not False
         for head in result.heads
     )
@@ -197,7 +190,7 @@ def _quiet(result: CellResult) -> bool:
 def _head_alike(mine: HeadResult, its: HeadResult, cell: str) -> bool:
     if mine.passed != its.passed or bool(mine.error.nonfinite) != bool(its.error.nonfinite):
         return False
-    here, there = mine.error.sqnr_db, its.error.sqnr_db
+    here, there = mine.sqnr_db, its.sqnr_db
     if here is None or there is None:
         return mine.error.identical and its.error.identical
     # Bits are those of the first build: where builds differ, versions with the same one may not be alike.
@@ -206,43 +199,40 @@ def _head_alike(mine: HeadResult, its: HeadResult, cell: str) -> bool:
 
 
 def _told(head: HeadResult) -> frozenset[Kind]:
-    return frozenset(verdict.kind for verdict in head.verdicts if verdict.kind is not Kind.OK)
+    return head.kinds - {Kind.OK}
 
 
 def _same_bits(row: Row, other: Row) -> bool:
-    return all(other.result.cell.id in head.identical_to for head in row.result.heads)
+    return all(other.result.id in head.identical_to for head in row.result.heads)
 
 
 def _versions_of_one_thing(group: PassGroup, above: Row, below: Row) -> bool:
     """Whether a difference is a step of the version: of int8, and each version stands there once."""
-    if group.pass_.precision is not Precision.INT8:
-        return False
-    versions = [
-        _version(row.result)
-        for row in group.rows
-        if row.result.cell.device == below.result.cell.device
-    ]
-    return all(versions.count(_version(row.result)) == 1 for row in (above, below))
+    device = below.result.device
+    versions = [_version(row.result) for row in group.rows if row.result.device == device]
+    return group.pass_.is_int8 and all(
+        versions.count(_version(row.result)) == 1 for row in (above, below)
+    )
 
 
 def _step(above: Row, below: Row) -> str:
     """Returns `ort-1.27.0: medium +0.2 dB, small +0.3 dB; harmless`; empty where they are no versions of one engine."""
     here, there = below.result, above.result
-    if here.cell.device != there.cell.device or _engine(here) is None:
+    if here.device != there.device or _engine(here) is None:
         return ""
     if _engine(here) != _engine(there) or _version(here) == _version(there):
         return ""
-    name = here.cell.environment
-    if Status.OK not in (here.status, there.status):
+    if not (here.status.ok or there.status.ok):
         return ""
-    if here.status is not Status.OK or there.status is not Status.OK:
-        return f"{name}: {_ending(below) if here.status is not Status.OK else 'runs'}"
+    if not (here.status.ok and there.status.ok):
+        ending = "runs" if here.status.ok else str(here.status).replace("_", " ")
+        return f"{here.environment}: {ending}"
     ends = {
-        head.head: (before.error.sqnr_db, head.error.sqnr_db)
+        head.head: (before.sqnr_db, head.sqnr_db)
         for head in here.heads
         if (before := above.head(head.head))
-        and before.error.sqnr_db is not None
-        and head.error.sqnr_db is not None
+        and before.sqnr_db is not None
+        and head.sqnr_db is not None
     }
     changes = [after - before for before, after in ends.values()]
     told = [
@@ -251,33 +241,26 @@ def _step(above: Row, below: Row) -> str:
         if abs(after - before) >= SAME_DB and (apart := db_apart(after, before))
     ]
     more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-    boxes = (whole_of(below), whole_of(above))
-    worse = severity.worst(
-        (severity.of_db(-min(changes, default=0.0)), severity.boxes_apart(*boxes))
-    )
-    word = f"; {worse}" if worse.rank > 1 else "; harmless" if _small(changes) else ""
+    boxes = severity.boxes_apart(here.whole_boxes, there.whole_boxes)
+    worse = severity.worst((severity.of_db(-min(changes, default=0.0)), boxes))
+    small = max(map(abs, changes), default=0.0) < severity.SQNR_DB[0]
+    word = f"; {worse}" if worse.matters else "; harmless" if small else ""
     worst = [
         head
         for head in here.heads
-        if head.head in ends and _lost(*ends[head.head]).rank >= worse.rank > 1
+        if head.head in ends
+        and worse.matters
+        and severity.of_db(ends[head.head][0] - ends[head.head][1]).rank >= worse.rank
     ]
-    if worst and all(_open(head) for head in worst):
+    if worst and all(map(_open, worst)):
         word = "; not decided"
-    return f"{name}: {', '.join(told[:4]) or 'other bits'}{more}{word}"
+    return f"{here.environment}: {', '.join(told[:4]) or 'other bits'}{more}{word}"
 
 
 def _open(head: HeadResult) -> bool:
     """Whether what it lost is not decided, or nothing is said of it: one image may carry it all."""
     kinds = _told(head)
     return Kind.INCONCLUSIVE in kinds and not any(KINDS[kind].fault for kind in kinds)
-
-
-def _lost(before: float, after: float) -> severity.Severity:
-    return severity.of_db(before - after)
-
-
-def _small(changes: Iterable[float]) -> bool:
-    return max((abs(change) for change in changes), default=0.0) < severity.SQNR_DB[0]
 
 
 def _engine(result: CellResult) -> str | None:
@@ -288,19 +271,14 @@ def _version(result: CellResult) -> str | None:
     return next(iter(result.versions.values()), None)
 
 
-def _ending(row: Row) -> str:
-    return str(row.result.status).replace("_", " ")
-
-
 def common_versions(groups: Iterable[PassGroup]) -> Mapping[str, frozenset[str]]:
     """Returns device → what all of its environments have: rows do without it."""
-    found: dict[str, dict[str, frozenset[str]]] = {}
-    for row in rows(groups):
-        cell = row.result.cell
-        if row.result.versions:
-            found.setdefault(cell.device, {})[cell.environment] = frozenset(row.versions)
+    versions = {
+        row.result.place: frozenset(row.versions) for row in rows(groups) if row.result.versions
+    }
+    by_device = grouped((place.device, names) for place, names in versions.items())
     return {
-        device: frozenset.intersection(*some.values())
-        for device, some in found.items()
-        if len(some) > 1
+        device: frozenset.intersection(*of_device)
+        for device, of_device in by_device.items()
+        if len(of_device) > 1
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers import degree
 from trt_matrix.core.answers.degree import how_sure
-from trt_matrix.core.answers.findings import lead, planned
+from trt_matrix.core.answers.rows import rows_of
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
@@ -77,12 +77,12 @@ class Card:
     @property
     def lead(self) -> Finding | None:
         """The finding that the answer's own sentences tell."""
-        return lead(self.answer.findings, self.answer.unseen) if self.answer else None
+        return self.answer.lead if self.answer else None
 
     @property
     def besides(self) -> tuple[Finding, ...]:
         """What else there is to deal with."""
-        return self._rest(lambda finding: not finding.beaten and not planned(finding))
+        return self._rest(lambda finding: not finding.beaten and not finding.planned)
 
     @property
     def failing_cells(self) -> str:
@@ -100,18 +100,15 @@ class Card:
     @property
     def planned(self) -> tuple[Finding, ...]:
         """Cells that were never meant to run here."""
-        return self._rest(planned)
+        return self._rest(lambda finding: finding.planned)
 
     def _rest(self, wanted: Callable[[Finding], bool]) -> tuple[Finding, ...]:
-        if self.answer is None:
-            return ()
-        findings = (self.lead, *self.elsewhere)
-        found = (
+        told = (self.lead, *self.elsewhere)
+        return tuple(
             finding
-            for finding in self.answer.findings
-            if all(finding is not other for other in findings)
+            for finding in (self.answer.findings if self.answer else ())
+            if wanted(finding) and all(finding is not other for other in told)
         )
-        return tuple(finding for finding in found if wanted(finding))
 
     @property
     def gate(self) -> str:
@@ -129,13 +126,10 @@ class Card:
 
 def cards(judgement: Judgement) -> tuple[Card, ...]:
     """Returns the whole network's, where it has anything to say, then one a head."""
-    answers = {answer.head: answer for answer in judgement.answers}
     first = _network(judgement)
     findings = first.answer.findings if first and first.answer else ()
-    return (
-        *((first,) if first else ()),
-        *(_card(judgement, head, answers.get(head), findings) for head in judgement.heads),
-    )
+    heads = [_card(judgement, head, findings) for head in judgement.heads]
+    return (first, *heads) if first else tuple(heads)
 
 
 def _network(judgement: Judgement) -> Card | None:
@@ -148,34 +142,27 @@ def _network(judgement: Judgement) -> Card | None:
         answer=answer,
         paragraph="",
         passed=sum(result.passed is True for result in gated),
-        failed=tuple(result.cell.id for result in gated if result.passed is False),
+        failed=tuple(result.id for result in gated if result.passed is False),
         ungated=sum(result.passed is None for result in judgement.judged if result.heads),
         precisions=_precisions(gated),
     )
 
 
-def _card(
-    judgement: Judgement, head: str, answer: Answer | None, elsewhere: Sequence[Finding]
-) -> Card:
-    rows = [
-        (result, head_result)
-        for result in judgement.judged
-        for head_result in result.heads
-        if head_result.head == head
-    ]
-    gated = [result for result, row in rows if row.passed is not None]
-    known = {result.cell.id: row.error.sqnr_db for result, row in rows}
+def _card(judgement: Judgement, head: str, elsewhere: Sequence[Finding]) -> Card:
+    answer = judgement.answer(head)
+    rows = rows_of(head, judgement.judged)
+    shares = answer.shares if answer else None
     return Card(
         head=head,
         answer=answer,
         paragraph=judgement.sentences.get(head, ""),
         passed=sum(row.passed is True for _, row in rows),
-        failed=tuple(result.cell.id for result, row in rows if row.passed is False),
-        ungated=sum(
-            row.passed is None for result, row in rows if result.cell.pass_.precision.gated
+        failed=tuple(result.id for result, row in rows if row.passed is False),
+        ungated=sum(row.passed is None for result, row in rows if result.pass_.precision.gated),
+        precisions=_precisions(result for result, row in rows if row.passed is not None),
+        sqnr_db=next(
+            (row.sqnr_db for result, row in rows if shares and result.id == shares.cell), None
         ),
-        precisions=_precisions(gated),
-        sqnr_db=known.get(answer.shares.cell) if answer and answer.shares else None,
         remedies=on_card(judgement, head),
         elsewhere=tuple(
             finding
@@ -186,4 +173,4 @@ def _card(
 
 
 def _precisions(results: Iterable[CellResult]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(result.cell.pass_.precision) for result in results))
+    return tuple(dict.fromkeys(str(result.pass_.precision) for result in results))

@@ -1,18 +1,22 @@
 """Every cell by itself: how it ended, what its stages took, how to run it again; pure, no markup."""
 
+import hashlib
+import re
 import shlex
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import CellPlace, Status
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.report.facts import fact_groups, flat
-from trt_matrix.report.views import RowPlace, place
 
 STAGES = ("calibrate", "build", "infer", "time", "compare")
 """In the order of a job."""
 
+UNSAFE = re.compile(r"[^A-Za-z0-9._:/*-]+")
+LONGEST_ANCHOR = 120
 
 Pair = tuple[str, str]
 """(`probed › engine › version`, `1.32.0`)."""
@@ -30,7 +34,7 @@ class PlaceFacts:
 class PlaceCells:
     """An environment on a device: its facts once, and its cells."""
 
-    place: RowPlace
+    place: CellPlace
     results: tuple[CellResult, ...]
     facts: tuple[PlaceFacts, ...]
     """Those that other places do not share."""
@@ -61,31 +65,32 @@ class PlaceCells:
 
 def common_facts(judgement: Judgement) -> tuple[Pair, ...]:
     """Returns the facts that are the same in all places where any were found, in their order."""
-    found = [dict.fromkeys(flat(group.facts)) for group in fact_groups(judgement)]
-    return tuple(pair for pair in found[0] if all(pair in one for one in found)) if found else ()
+    groups = [dict.fromkeys(flat(group.facts)) for group in fact_groups(judgement)]
+    first = groups[0] if groups else {}
+    return tuple(pair for pair in first if all(pair in group for group in groups))
 
 
 def places(judgement: Judgement, common: Collection[Pair]) -> tuple[PlaceCells, ...]:
-    found: dict[RowPlace, list[CellResult]] = {}
-    for result in judgement.cells:
-        found.setdefault(place(result), []).append(result)
-    facts: dict[RowPlace, list[PlaceFacts]] = {}
+    """Returns each environment on each device, without the facts that are `common` to all."""
     shared = set(common)
-    for group in fact_groups(judgement):
-        facts.setdefault(place(group.results[0]), []).append(
+    facts = grouped(
+        (
+            group.results[0].place,
             PlaceFacts(
-                passes=tuple(result.cell.pass_.name for result in group.results),
+                passes=tuple(result.pass_.name for result in group.results),
                 pairs=tuple(pair for pair in flat(group.facts) if pair not in shared),
-            )
+            ),
         )
+        for group in fact_groups(judgement)
+    )
     return tuple(
         PlaceCells(
-            place=where,
+            place=place,
             results=tuple(results),
-            facts=tuple(facts.get(where, ())),
+            facts=tuple(facts.get(place, ())),
             stages=_stages(results),
         )
-        for where, results in found.items()
+        for place, results in grouped((result.place, result) for result in judgement.cells).items()
     )
 
 
@@ -103,3 +108,11 @@ def stage_s(result: CellResult, stage: str) -> float | None:
 def command(cell: str) -> str:
     """Returns what runs the cell again, for a shell."""
     return f"trt-matrix run --fresh -s {shlex.quote(cell)}"
+
+
+def cell_anchor(cell: str) -> str:
+    """Returns `cell-ort-1.32.0/cpu/int8-shared-entropy`, the id of its element on the page; needs no escaping, in HTML or in an address."""
+    safe = UNSAFE.sub("-", cell)[:LONGEST_ANCHOR]
+    if safe == cell:
+        return f"cell-{safe}"
+    return f"cell-{safe}-{hashlib.sha256(cell.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

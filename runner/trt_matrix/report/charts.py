@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Precision
+from trt_matrix.core.collecting import present
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.report.bars import (
@@ -43,17 +43,15 @@ class BudgetChart(NamedTuple):
 def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
     """Returns the chart of one head; None where no cell has a budget for it."""
     chosen = [
-        (group, [(row, _budget(row, head)) for row in group.rows])
+        (group, [(row, _drawable(row.head(head))) for row in group.rows])
         for group in groups
-        if group.pass_.precision is Precision.INT8 and not group.pass_.mixed
+        if group.pass_.is_int8 and not group.pass_.mixed
     ]
     budgets = [budget for _, pairs in chosen for _, budget in pairs if budget]
     if not budgets:
         return None
-    gates = {
-        head_result.gate_sqnr_db for row in rows(groups) if (head_result := row.head(head))
-    } - {None}
-    gate_db = max((gate for gate in gates if gate is not None), default=None)
+    results = present(row.head(head) for row in rows(groups))
+    gate_db = max(present(result.gate_sqnr_db for result in results), default=None)
     gate_nmse = None if gate_db is None else 10.0 ** (-gate_db / 10)
     axis = budget_scale(budgets, gate_nmse)
     return BudgetChart(
@@ -77,17 +75,8 @@ def budget_chart(groups: Sequence[PassGroup], head: str) -> BudgetChart | None:
 
 
 def _step(row: Row, head: str, axis: BarScale) -> float | None:
-    against = (
-        next((head_result for head_result in row.baseline.heads if head_result.head == head), None)
-        if row.baseline
-        else None
-    )
-    budget = _drawable(against)
+    budget = _drawable(row.baseline.head(head) if row.baseline else None)
     return axis.at(budget.observed) if budget else None
-
-
-def _budget(row: Row, head: str) -> Budget | None:
-    return _drawable(row.head(head))
 
 
 def _drawable(result: HeadResult | None) -> Budget | None:
@@ -119,7 +108,7 @@ class LatencyChart(NamedTuple):
 
 def latency_charts(groups: Sequence[PassGroup]) -> tuple[LatencyChart, ...]:
     timed = [row for row in rows(groups) if row.result.latency]
-    devices = dict.fromkeys(row.result.cell.device for row in timed)
+    devices = dict.fromkeys(row.result.device for row in timed)
     return tuple(_latency_chart(groups, device) for device in devices)
 
 
@@ -127,7 +116,7 @@ def _latency_chart(groups: Sequence[PassGroup], device: str) -> LatencyChart:
     chosen = [
         (
             group,
-            [(row, row.result.latency) for row in group.rows if row.result.cell.device == device],
+            [(row, row.result.latency) for row in group.rows if row.result.device == device],
         )
         for group in groups
     ]

@@ -31,118 +31,100 @@ TEXT, NUMBER, WHOLE, TRUTH, NAMES = ColumnType
 OF_BOXES = ("boxes", "mean_iou", "ap")
 """How the names of columns begin that are empty of a network without boxes."""
 
+
+def _columns(
+    value: Callable[[str], Callable[[Entry], Any]], form: str, *fields: tuple[str, ColumnType, str]
+) -> tuple[Column, ...]:
+    """Returns a column for each field of one part of an entry; `form` makes its name of the field's."""
+    return tuple(Column(form.format(name), type_, doc, value(name)) for name, type_, doc in fields)
+
+
 COLUMNS = (
     Column("run", TEXT, "Id of the run.", lambda e: e.judgement.run_id),
-    Column("cell", TEXT, "Id of the cell: environment/device/pass.", lambda e: e.cell.cell.id),
-    Column("environment", TEXT, "Name in matrix.yaml.", lambda e: e.cell.cell.environment),
+    Column("cell", TEXT, "Id of the cell: environment/device/pass.", lambda e: e.cell.id),
+    Column("environment", TEXT, "Name in matrix.yaml.", lambda e: e.cell.environment),
     Column(
         "is_baseline",
         TRUTH,
         "Whether the others are compared with this environment.",
-        lambda e: e.cell.cell.environment == e.judgement.baseline,
+        lambda e: e.cell.environment == e.judgement.baseline,
     ),
     Column(
         "engine_version", TEXT, "Found inside the environment.", lambda e: e.cell.engine_version
     ),
-    Column("device", TEXT, "cpu or one GPU.", lambda e: e.cell.cell.device),
+    Column("device", TEXT, "cpu or one GPU.", lambda e: e.cell.device),
     Column(
-        "pass_name",
-        TEXT,
-        "Precision and table: int8-shared-entropy.",
-        lambda e: e.cell.cell.pass_.name,
+        "pass_name", TEXT, "Precision and table: int8-shared-entropy.", lambda e: e.cell.pass_.name
     ),
-    Column(
-        "precision", TEXT, "fp32, tf32, fp16, bf16 or int8.", lambda e: e.cell.cell.pass_.precision
-    ),
+    Column("precision", TEXT, "fp32, tf32, fp16, bf16 or int8.", lambda e: e.cell.pass_.precision),
     Column(
         "table_source",
         TEXT,
         "own: made by this environment's calibrator; shared: one table for all.",
-        lambda e: e.cell.cell.pass_.source,
+        lambda e: e.cell.pass_.source,
     ),
     Column(
-        "algorithm",
-        TEXT,
-        "Calibration algorithm of the table.",
-        lambda e: e.cell.cell.pass_.algorithm,
+        "algorithm", TEXT, "Calibration algorithm of the table.", lambda e: e.cell.pass_.algorithm
     ),
     Column("head", TEXT, "Named output of the network.", lambda e: e.head),
-    Column(
-        "status", TEXT, "How execution ended; ok where there are numbers.", lambda e: e.cell.status
+    *_columns(
+        entries.cell,
+        "{}",
+        ("status", TEXT, "How execution ended; ok where there are numbers."),
+        ("reason", TEXT, "Why the status is not ok."),
     ),
-    Column("reason", TEXT, "Why the status is not ok.", lambda e: e.cell.reason),
     Column("images", WHOLE, "Evaluation images.", lambda e: e.judgement.images),
-    Column("repeats", WHOLE, "Times the cell was built and run.", lambda e: e.cell.repeats),
-    Column("reused", TRUTH, "Whether an earlier run made all numbers.", lambda e: e.cell.reused),
-    Column(
-        "disturbed",
-        TEXT,
-        "What disturbed the GPU in how many repeats; its latency is of the others, where there are any.",
-        lambda e: e.cell.disturbed,
+    *_columns(
+        entries.cell,
+        "{}",
+        ("repeats", WHOLE, "Times the cell was built and run."),
+        ("reused", TRUTH, "Whether an earlier run made all numbers."),
+        (
+            "disturbed",
+            TEXT,
+            "What disturbed the GPU in how many repeats; its latency is of the others, where there are any.",
+        ),
+        (
+            "watched",
+            TRUTH,
+            "Whether the GPU was looked at before and after, or `disturbed` cannot be known; empty without.",
+        ),
     ),
-    Column(
-        "watched",
-        TRUTH,
-        "Whether the GPU was looked at before and after, or `disturbed` cannot be known; empty without.",
-        lambda e: e.cell.watched,
-    ),
-    Column(
-        "sqnr_db",
-        NUMBER,
-        "Signal-to-quantisation-noise ratio against the reference, dB: -10 log10(nmse); "
-        "empty where nmse is 0 (identical) or undefined.",
-        entries.error("sqnr_db"),
-    ),
-    Column(
-        "nmse", NUMBER, "sum d^2 / sum r^2 against the reference, d = y - r.", entries.error("nmse")
-    ),
-    Column("mse", NUMBER, "Mean of d^2.", entries.error("mse")),
-    Column("rmse", NUMBER, "Square root of mse.", entries.error("rmse")),
-    Column("mae", NUMBER, "Mean of |d|.", entries.error("mae")),
-    Column("max_abs", NUMBER, "Largest |d|.", entries.error("max_abs")),
-    Column("cosine", NUMBER, "Cosine similarity of y and r.", entries.error("cosine")),
-    Column(
-        "share_over_epsilon",
-        NUMBER,
-        "Share (0 to 1) of elements with |d| > epsilon.",
-        entries.error("share_over_epsilon"),
-    ),
-    Column("elements", WHOLE, "Elements compared, over all images.", entries.error("elements")),
-    Column(
-        "nonfinite",
-        WHOLE,
-        "Elements NaN or infinite, left out of every sum.",
-        entries.error("nonfinite"),
+    *_columns(
+        entries.error,
+        "{}",
+        (
+            "sqnr_db",
+            NUMBER,
+            "Signal-to-quantisation-noise ratio against the reference, dB: -10 log10(nmse); empty where nmse is 0 (identical) or undefined.",
+        ),
+        ("nmse", NUMBER, "sum d^2 / sum r^2 against the reference, d = y - r."),
+        ("mse", NUMBER, "Mean of d^2."),
+        ("rmse", NUMBER, "Square root of mse."),
+        ("mae", NUMBER, "Mean of |d|."),
+        ("max_abs", NUMBER, "Largest |d|."),
+        ("cosine", NUMBER, "Cosine similarity of y and r."),
+        ("share_over_epsilon", NUMBER, "Share (0 to 1) of elements with |d| > epsilon."),
+        ("elements", WHOLE, "Elements compared, over all images."),
+        ("nonfinite", WHOLE, "Elements NaN or infinite, left out of every sum."),
     ),
     Column(
         "sqnr_against_own_fp32_db",
         NUMBER,
         "As sqnr_db, against this environment's own fp32 in place of the reference.",
-        entries.against_fp32_db,
+        entries.against_fp32("sqnr_db"),
     ),
-    Column(
-        "observed_nmse",
-        NUMBER,
-        "Mean over repeats: limit + calibration + engine.",
-        entries.budget("observed"),
-    ),
-    Column(
-        "limit_nmse",
-        NUMBER,
-        "Smallest simulated nmse over all candidate tables.",
-        entries.budget("limit"),
-    ),
-    Column(
-        "calibration_nmse",
-        NUMBER,
-        "What this table costs beyond the limit.",
-        entries.budget("calibration"),
-    ),
-    Column(
-        "engine_nmse",
-        NUMBER,
-        "Observed less simulated with this table; negative where the engine did better.",
-        entries.budget("engine"),
+    *_columns(
+        entries.budget,
+        "{}_nmse",
+        ("observed", NUMBER, "Mean over repeats: limit + calibration + engine."),
+        ("limit", NUMBER, "Smallest simulated nmse over all candidate tables."),
+        ("calibration", NUMBER, "What this table costs beyond the limit."),
+        (
+            "engine",
+            NUMBER,
+            "Observed less simulated with this table; negative where the engine did better.",
+        ),
     ),
     *(
         Column(
@@ -167,21 +149,19 @@ COLUMNS = (
         "severity",
         TEXT,
         "How much what was found of the head in this cell matters: none, harmless, visible, severe.",
-        lambda entry: entry.severity,
+        lambda e: e.severity,
     ),
-    Column(
-        "effect_db",
-        NUMBER,
-        "What the verdict with the largest effect costs, dB, against what it was compared with.",
-        entries.effect("db"),
-    ),
-    Column("effect_low_db", NUMBER, "Lower end of its 95 % interval.", entries.effect("low_db")),
-    Column("effect_high_db", NUMBER, "Upper end of it.", entries.effect("high_db")),
-    Column(
-        "effect_typical_db",
-        NUMBER,
-        "The same effect on the typical image, dB.",
-        entries.effect("typical_db"),
+    *_columns(
+        entries.effect,
+        "effect_{}",
+        (
+            "db",
+            NUMBER,
+            "What the verdict with the largest effect costs, dB, against what it was compared with.",
+        ),
+        ("low_db", NUMBER, "Lower end of its 95 % interval."),
+        ("high_db", NUMBER, "Upper end of it."),
+        ("typical_db", NUMBER, "The same effect on the typical image, dB."),
     ),
     Column(
         "unseen_db",
@@ -207,17 +187,11 @@ COLUMNS = (
         "Boxes of this head that the reference shows.",
         entries.box_changes("reference"),
     ),
-    Column(
-        "boxes_lost",
-        NUMBER,
-        "Of those, the ones that the cell does not show; mean over repeats.",
-        entries.box_changes("lost"),
-    ),
-    Column(
-        "boxes_new",
-        NUMBER,
-        "Boxes of this head that only the cell shows; mean over repeats.",
-        entries.box_changes("new"),
+    *_columns(
+        entries.box_changes,
+        "boxes_{}",
+        ("lost", NUMBER, "Of those, the ones that the cell does not show; mean over repeats."),
+        ("new", NUMBER, "Boxes of this head that only the cell shows; mean over repeats."),
     ),
     Column(
         "mean_iou",
@@ -225,15 +199,22 @@ COLUMNS = (
         "Mean overlap of the boxes that both show.",
         entries.box_changes("mean_iou"),
     ),
-    Column(
-        "ap",
-        NUMBER,
-        "AP (IoU 0.50 to 0.95) of the reference with this head's output, and of those it makes boxes with, from the cell.",
-        entries.precision("ap"),
+    *_columns(
+        entries.precision,
+        "{}",
+        (
+            "ap",
+            NUMBER,
+            "AP (IoU 0.50 to 0.95) of the reference with this head's output, and of those it makes boxes with, from the cell.",
+        ),
+        ("ap50", NUMBER, "The same at IoU 0.5."),
     ),
-    Column("ap50", NUMBER, "The same at IoU 0.5.", entries.precision("ap50")),
-    Column("ap_drop", NUMBER, "AP of the reference less ap.", entries.drop("ap_drop")),
-    Column("ap50_drop", NUMBER, "AP50 of the reference less ap50.", entries.drop("ap50_drop")),
+    *_columns(
+        entries.boxes,
+        "{}",
+        ("ap_drop", NUMBER, "AP of the reference less ap."),
+        ("ap50_drop", NUMBER, "AP50 of the reference less ap50."),
+    ),
     Column(
         "ap_low", NUMBER, "Lower end of ap's 95 % interval over images.", entries.ap_end("ap", 0)
     ),
@@ -258,7 +239,7 @@ COLUMNS = (
         "network_passed",
         TRUTH,
         "Whether the whole network keeps its gate in this cell; empty where none applies.",
-        lambda entry: entry.cell.passed,
+        lambda e: e.cell.passed,
     ),
     Column(
         "network_gates_failed",
@@ -272,64 +253,38 @@ COLUMNS = (
         "Share (0 to 1) of the head's multiply-accumulates run by integer kernels.",
         entries.result_field("integer_share"),
     ),
-    Column(
-        "float_layers",
-        NAMES,
-        "Quantised layers that ran in floating point.",
-        entries.names("float_layers"),
+    *_columns(
+        entries.names,
+        "{}",
+        ("float_layers", NAMES, "Quantised layers that ran in floating point."),
+        (
+            "placed_float",
+            NAMES,
+            "Quantised layers that the placement leaves in floating point: the last ones before float outputs.",
+        ),
     ),
-    Column(
-        "placed_float",
-        NAMES,
-        "Quantised layers that the placement leaves in floating point: the last ones before float outputs.",
-        entries.names("placed_float"),
-    ),
-    Column(
-        "integer_operators",
-        NAMES,
-        "Other operators that ran on integers, and how many.",
-        entries.counted("integer_operators"),
-    ),
-    Column(
-        "float_operators",
-        NAMES,
-        "The same where they ran in floating point.",
-        entries.counted("float_operators"),
+    *_columns(
+        entries.counted,
+        "{}",
+        ("integer_operators", NAMES, "Other operators that ran on integers, and how many."),
+        ("float_operators", NAMES, "The same where they ran in floating point."),
     ),
     Column(
         "identical_to", NAMES, "Cells with bit-identical output.", entries.names("identical_to")
     ),
-    Column(
-        "latency_median_s",
-        NUMBER,
-        "Seconds per inference of `batch` images.",
-        entries.latency("median_s"),
-    ),
-    Column(
-        "latency_low_s",
-        NUMBER,
-        "Lower end of the median's 95 % interval.",
-        entries.latency("low_s"),
-    ),
-    Column(
-        "latency_high_s",
-        NUMBER,
-        "Upper end of the median's 95 % interval.",
-        entries.latency("high_s"),
-    ),
-    Column("latency_p5_s", NUMBER, "5th percentile.", entries.latency("p5_s")),
-    Column("latency_p25_s", NUMBER, "25th percentile.", entries.latency("p25_s")),
-    Column("latency_p75_s", NUMBER, "75th percentile.", entries.latency("p75_s")),
-    Column("latency_p90_s", NUMBER, "90th percentile.", entries.latency("p90_s")),
-    Column("latency_p99_s", NUMBER, "99th percentile.", entries.latency("p99_s")),
-    Column(
-        "latency_samples", WHOLE, "Inferences timed, over all rounds.", entries.latency("samples")
-    ),
-    Column(
-        "latency_scatters",
-        TRUTH,
-        "Whether medians of repeats differ by more than samples of one do.",
-        entries.latency("scatters"),
+    *_columns(
+        entries.latency,
+        "latency_{}",
+        ("median_s", NUMBER, "Seconds per inference of `batch` images."),
+        ("low_s", NUMBER, "Lower end of the median's 95 % interval."),
+        ("high_s", NUMBER, "Upper end of the median's 95 % interval."),
+        ("p5_s", NUMBER, "5th percentile."),
+        ("p25_s", NUMBER, "25th percentile."),
+        ("p75_s", NUMBER, "75th percentile."),
+        ("p90_s", NUMBER, "90th percentile."),
+        ("p99_s", NUMBER, "99th percentile."),
+        ("samples", WHOLE, "Inferences timed, over all rounds."),
+        ("scatters", TRUTH, "Whether medians of repeats differ by more than samples of one do."),
     ),
     Column("batch", WHOLE, "Images per inference.", entries.latency("batch")),
     Column(

@@ -7,11 +7,9 @@ from typing import Any
 
 from trt_matrix.core.answers.rows import loss_db
 from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
-from trt_matrix.core.latency import Latency
-from trt_matrix.core.metrics import Metrics
 from trt_matrix.core.severity import Severity
-from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
@@ -26,69 +24,69 @@ class Entry:
     severity: Severity | None = None
     """None where nothing was found there."""
 
-
-def error(name: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        error: Metrics | None = entry.result.error if entry.result else None
-        return getattr(error, name) if error else None
-
-    return value
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return self.result.verdicts if self.result else ()
 
 
-def budget_end(part: str, end: int) -> Callable[[Entry], Any]:
-    def of(entry: Entry) -> Any:
-        budget: Budget | None = entry.result.budget if entry.result else None
-        ends = budget.intervals.get(part) if budget else None
+Value = Callable[[Entry], Any]
+
+
+def _fields_of(part: Value) -> Callable[[str], Value]:
+    """Returns the way to the fields of a part of an entry; None where it has no such part."""
+    return lambda name: (
+        lambda entry: getattr(owner, name) if (owner := part(entry)) is not None else None
+    )
+
+
+def _ends_of(part: Value) -> Callable[[str, int], Value]:
+    """Returns the way to the ends of a part's intervals: 0 is the lower one."""
+
+    def value(entry: Entry, name: str, end: int) -> Any:
+        owner = part(entry)
+        ends = owner.intervals.get(name) if owner else None
         return ends[end] if ends else None
 
-    return of
+    return lambda name, end: lambda entry: value(entry, name, end)
 
 
-def budget(name: str) -> Callable[[Entry], Any]:
+def _budget(entry: Entry) -> Any:
+    return entry.result and entry.result.budget
+
+
+def _boxes(entry: Entry) -> Any:
+    return entry.result and entry.result.boxes
+
+
+def _effect(entry: Entry) -> Any:
+    """Returns the largest effect of the verdicts that say that something is wrong, or may be."""
+    losses = [
+        (loss, verdict.effect)
+        for verdict in entry.verdicts
+        if verdict.kind is not Kind.OK and (loss := loss_db(verdict)) is not None
+    ]
+    return max(losses, key=lambda pair: pair[0])[1] if losses else None
+
+
+result_field = _fields_of(lambda entry: entry.result)
+error = _fields_of(lambda entry: entry.result and entry.result.error)
+against_fp32 = _fields_of(lambda entry: entry.result and entry.result.against_fp32)
+cell = _fields_of(lambda entry: entry.cell)
+latency = _fields_of(lambda entry: entry.cell.latency)
+budget = _fields_of(_budget)
+budget_end = _ends_of(_budget)
+boxes = _fields_of(_boxes)
+box_changes = _fields_of(lambda entry: (errors := _boxes(entry)) and errors.total)
+precision = _fields_of(lambda entry: (errors := _boxes(entry)) and errors.precision.get(ALL))
+ap_end = _ends_of(_boxes)
+
+
+def effect(name: str) -> Value:
+    """Returns the way to a field of `_effect`; None where it is not finite."""
+
     def value(entry: Entry) -> Any:
-        budget: Budget | None = entry.result.budget if entry.result else None
-        return getattr(budget, name) if budget else None
-
-    return value
-
-
-def latency(name: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        latency: Latency | None = entry.cell.latency
-        return getattr(latency, name) if latency else None
-
-    return value
-
-
-def box_changes(name: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        boxes = entry.result.boxes if entry.result else None
-        return getattr(boxes.changes[ALL], name) if boxes else None
-
-    return value
-
-
-def precision(name: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        boxes = entry.result.boxes if entry.result else None
-        return getattr(boxes.precision[ALL], name) if boxes and boxes.precision else None
-
-    return value
-
-
-def drop(name: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        boxes = entry.result.boxes if entry.result else None
-        return getattr(boxes, name) if boxes else None
-
-    return value
-
-
-def ap_end(name: str, end: int) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        boxes = entry.result.boxes if entry.result else None
-        ends = boxes.intervals.get(name) if boxes else None
-        return ends[end] if ends else None
+        number = _fields_of(_effect)(name)(entry)
+        return number if number is not None and math.isfinite(number) else None
 
     return value
 
@@ -107,15 +105,11 @@ def sqnr_limit(entry: Entry) -> Any:
     return next((gate.limit for gate in gates if gate.name == "sqnr_db"), None)
 
 
-def result_field(name: str) -> Callable[[Entry], Any]:
-    return lambda entry: getattr(entry.result, name) if entry.result else None
-
-
-def names(name: str) -> Callable[[Entry], Any]:
+def names(name: str) -> Value:
     return lambda entry: list(getattr(entry.result, name)) if entry.result else []
 
 
-def counted(name: str) -> Callable[[Entry], Any]:
+def counted(name: str) -> Value:
     def value(entry: Entry) -> Any:
         counts = getattr(entry.result, name) if entry.result else {}
         return [f"{kind}:{number}" for kind, number in sorted(counts.items())]
@@ -124,48 +118,22 @@ def counted(name: str) -> Callable[[Entry], Any]:
 
 
 def verdict_kinds(entry: Entry) -> Any:
-    verdicts = entry.result.verdicts if entry.result else ()
-    return list(dict.fromkeys(str(verdict.kind) for verdict in verdicts))
+    return distinct(str(verdict.kind) for verdict in entry.verdicts)
 
 
-def factors(part: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        verdicts = entry.result.verdicts if entry.result else ()
-        found = (getattr(verdict.attribution, part) for verdict in verdicts if verdict.attribution)
-        names = dict.fromkeys(change.factor for changes in found for change in changes)
-        return list(names)
-
-    return value
-
-
-def _worst(entry: Entry) -> Verdict | None:
-    """Returns the verdict, of those that say that something is wrong or may be, with the largest effect."""
-    found = [
-        (loss, verdict)
-        for verdict in (entry.result.verdicts if entry.result else ())
-        if verdict.kind is not Kind.OK and (loss := loss_db(verdict)) is not None
-    ]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def effect(name: str) -> Callable[[Entry], Any]:
-    def value(entry: Entry) -> Any:
-        worst = _worst(entry)
-        found = getattr(worst.effect, name) if worst and worst.effect else None
-        return found if found is not None and math.isfinite(found) else None
-
-    return value
+def factors(part: str) -> Value:
+    return lambda entry: distinct(
+        change.factor
+        for verdict in entry.verdicts
+        if verdict.attribution
+        for change in getattr(verdict.attribution, part)
+    )
 
 
 def bound_db(entry: Entry) -> Any:
-    bounds = [verdict.bound_db for verdict in entry.result.verdicts] if entry.result else []
+    bounds = (verdict.bound_db for verdict in entry.verdicts)
     return next((bound for bound in bounds if bound is not None), None)
 
 
 def latency_verdicts(entry: Entry) -> Any:
     return [str(verdict.kind) for verdict in entry.cell.verdicts]
-
-
-def against_fp32_db(entry: Entry) -> Any:
-    against = entry.result.against_fp32 if entry.result else None
-    return against.sqnr_db if against else None

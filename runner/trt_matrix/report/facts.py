@@ -11,9 +11,8 @@ from pydantic import BaseModel
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.diagnosis.record import Diagnosis
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.report.views import RowPlace, place
 
 WHOLE = 100
 """Cells up to which the embedded data leave nothing out."""
@@ -32,12 +31,12 @@ class FactGroup(NamedTuple):
 
 def fact_groups(judgement: Judgement) -> tuple[FactGroup, ...]:
     """Groups the cells that state facts, by the place and the facts' content."""
-    found: dict[tuple[RowPlace, str], list[CellResult]] = {}
-    for result in judgement.cells:
-        if result.facts:
-            key = (place(result), json.dumps(plain(result.facts), sort_keys=True))
-            found.setdefault(key, []).append(result)
-    return tuple(FactGroup(cells[0].facts, tuple(cells)) for cells in found.values())
+    groups = grouped(
+        ((result.place, json.dumps(plain(result.facts), sort_keys=True)), result)
+        for result in judgement.cells
+        if result.facts
+    )
+    return tuple(FactGroup(cells[0].facts, tuple(cells)) for cells in groups.values())
 
 
 def flat(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -50,11 +49,11 @@ def flat(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from flat(inner, (*path, key))
-    elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
+    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
         for index, inner in enumerate(value, start=1):
             yield from flat(inner, (*path, str(index)))
     elif isinstance(value, list):
-        yield name, "\n".join(_leaf(one) for one in value)
+        yield name, "\n".join(map(_leaf, value))
     else:
         yield name, _leaf(value)
 
@@ -81,12 +80,10 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     """
     detailed = replace(
         judgement,
-        cells=tuple(result for result in judgement.cells if kept is None or result.cell.id in kept),
+        cells=tuple(result for result in judgement.cells if kept is None or result.id in kept),
     )
     groups = fact_groups(detailed)
-    index = {
-        result.cell.id: number for number, group in enumerate(groups) for result in group.results
-    }
+    index = {result.id: number for number, group in enumerate(groups) for result in group.results}
     every = [_lean(group.facts) for group in groups]
     common = functools.reduce(_shared, every) if len(every) > 1 else {}
     whole = len(detailed.cells) <= WHOLE
@@ -101,13 +98,13 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
     everything |= _lean(_answers(judgement))
     everything["schema_version"] = 3
     everything["common_facts"] = common
-    everything["cell_facts"] = [_without(one, common) for one in every]
+    everything["cell_facts"] = [_without(facts, common) for facts in every]
     everything["left_out"] = [] if whole else ["against_fp32", "boxes by size"]
     everything["left_out"] += [f"details of {number} cells"] if number else []
     everything["cells"] = [
         _cell(result, index, whole=whole)
-        if kept is None or result.cell.id in kept
-        else {"id": result.cell.id, "status": result.status}
+        if kept is None or result.id in kept
+        else {"id": result.id, "status": result.status}
         for result in judgement.cells
     ]
     everything["results"] = _table(_results(detailed, whole=whole))
@@ -115,42 +112,37 @@ def data(judgement: Judgement, kept: Collection[str] | None = None) -> dict[str,
 
 
 def _answers(judgement: Judgement) -> dict[str, Any]:
-    places = {result.cell.id: number for number, result in enumerate(judgement.cells)}
-    shared = {finding: number for number, finding in enumerate(_findings(judgement.network))}
+    places = {result.id: number for number, result in enumerate(judgement.cells)}
+    network = judgement.network
+    shared = {finding: number for number, finding in enumerate(network.findings if network else ())}
     return {
-        "network": judgement.network and _answer(judgement.network, places, {}),
+        "network": network and _answer(network, places, {}),
         "answers": [_answer(answer, places, shared) for answer in judgement.answers],
     }
-
-
-def _findings(answer: Answer | None) -> tuple[Finding, ...]:
-    return answer.findings if answer else ()
 
 
 def _answer(
     answer: Answer, places: Mapping[str, int], shared: Mapping[Finding, int]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = plain(replace(answer, findings=()))
-    found["findings"] = [
+    findings = [
         shared[finding] if finding in shared else _finding(finding, places)
         for finding in answer.findings
     ]
-    return found
+    return {**plain(replace(answer, findings=())), "findings": findings}
 
 
 def _finding(finding: Finding, places: Mapping[str, int]) -> dict[str, Any]:
-    found: dict[str, Any] = plain(finding)
-    found["cells"] = [places[cell] for cell in finding.cells if cell in places]
-    return found
+    cells = [places[cell] for cell in finding.cells if cell in places]
+    return {**plain(finding), "cells": cells}
 
 
 def _cell(result: CellResult, index: Mapping[str, int], *, whole: bool) -> dict[str, Any]:
     boxes = replace(result.boxes, heads={}) if result.boxes else None
     found: dict[str, Any] = _lean(replace(result, heads=(), facts={}, boxes=boxes))
-    if result.cell.id in index:
-        found["facts"] = index[result.cell.id]
+    if result.id in index:
+        found["facts"] = index[result.id]
     _tidy(found, found.get("boxes", {}).get("whole"), whole=whole)
-    return {"id": result.cell.id, **found}
+    return {"id": result.id, **found}
 
 
 def _results(judgement: Judgement, *, whole: bool) -> Iterator[Mapping[str, Any]]:
@@ -161,8 +153,8 @@ def _results(judgement: Judgement, *, whole: bool) -> Iterator[Mapping[str, Any]
             _tidy(found, found.get("boxes"), whole=whole)
             if not whole:
                 found.pop("against_fp32", None)
-            output = outputs[result.cell.id, head.head]
-            yield {"cell": result.cell.id, **dict(_paths(found)), "output": output}
+            output = outputs[result.id, head.head]
+            yield {"cell": result.id, **dict(_paths(found)), "output": output}
 
 
 def _tidy(part: dict[str, Any], boxes: dict[str, Any] | None, *, whole: bool) -> None:
@@ -186,7 +178,7 @@ def _paths(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = distinct(name for row in rows for name in row)
     return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
 
 
@@ -198,25 +190,25 @@ def _outputs(judgement: Judgement) -> dict[tuple[str, str], int]:
             twin = next(
                 (key for other in head.identical_to if (key := (other, head.head)) in found), None
             )
-            found[result.cell.id, head.head] = found[twin] if twin else len(found)
+            found[result.id, head.head] = found[twin] if twin else len(found)
     return found
 
 
-def _shared(one: Any, other: Any) -> Any:
+def _shared(mine: Any, other: Any) -> Any:
     """Returns what two nested mappings have in common."""
     return {
         key: _shared(value, other[key]) if isinstance(value, dict) else value
-        for key, value in one.items()
+        for key, value in mine.items()
         if key in other
         and (value == other[key] or (isinstance(value, dict) and isinstance(other[key], dict)))
     }
 
 
-def _without(one: Any, common: Any) -> Any:
+def _without(facts: Any, common: Any) -> Any:
     """Returns what of a nested mapping is not in `common`."""
     return {
         key: _without(value, common[key]) if isinstance(value, dict) and key in common else value
-        for key, value in one.items()
+        for key, value in facts.items()
         if key not in common or value != common[key]
     }
 
@@ -233,7 +225,7 @@ def _thinned(value: Any) -> Any:
         thin = {key: _thinned(inner) for key, inner in value.items()}
         return {key: inner for key, inner in thin.items() if inner not in (None, {}, [], "")}
     if isinstance(value, list):
-        return [_thinned(one) for one in value]
+        return [_thinned(inner) for inner in value]
     return value
 
 
@@ -258,12 +250,8 @@ def plain(value: object, depth: int = DEEPEST) -> Any:
             field.name.rstrip("_"): plain(getattr(value, field.name), depth - 1)
             for field in fields(value)
         }
-    if isinstance(value, Diagnosis):
-        return plain(value.model_dump(mode="json"), depth)
     if isinstance(value, Mapping):
         return {str(key): plain(inner, depth - 1) for key, inner in value.items()}
-    if isinstance(value, BaseModel):
-        return {key: plain(inner, depth - 1) for key, inner in value}
     if isinstance(value, list | tuple):
         return [plain(inner, depth - 1) for inner in value]
     message = f"{type(value).__name__} is no JSON value: {value!r:.80}"

@@ -1,11 +1,9 @@
 """One field of the matrix: its text, what is missing, how much that is, and all of it in words; pure, no markup."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.boxes.results import ALL, BoxErrors
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.rounding import db_apart
@@ -36,14 +34,8 @@ class Shown:
 
 def loss_db(head: HeadResult) -> float | None:
     """Returns by how many dB it is below the best 8 bits of its own placement; None where that is not known."""
-    best = best_db(head)
-    return None if best is None or head.error.sqnr_db is None else best - head.error.sqnr_db
-
-
-def best_db(head: HeadResult) -> float | None:
-    """Returns what 8 bits keep at best, in the placement of the cell."""
-    limit = head.budget.limit if head.budget else 0.0
-    return -10 * math.log10(limit) if limit > 0 and math.isfinite(limit) else None
+    best, kept = head.best_db, head.sqnr_db
+    return None if best is None or kept is None else best - kept
 
 
 def level(value: float | None, borders: Sequence[float]) -> int:
@@ -59,44 +51,39 @@ def head_shown(row: Row, name: str) -> Shown:
         return Shown(text="NaN", note=count(head.error.nonfinite, "value"), level=4, failed=failed)
     if head.error.identical:
         return Shown(text="exact", failed=failed)
-    if head.error.sqnr_db is None:
+    if head.sqnr_db is None:
         return Shown(text="undefined", level=4, failed=failed)
-    if any(verdict.kind is Kind.NOT_COMPARABLE for verdict in head.verdicts):
-        return Shown(text=fixed(head.error.sqnr_db), note="not judged", failed=failed)
-    best, loss = best_db(head), loss_db(head)
+    if Kind.NOT_COMPARABLE in head.kinds:
+        return Shown(text=fixed(head.sqnr_db), note="not judged", failed=failed)
+    best, loss = head.best_db, loss_db(head)
     note = ""
     if loss is None:
         # Of floating point no 8 bits are the measure, but what a test says that it lost.
         told = (v.effect.db for v in head.verdicts if v.kind in FAULTS and v.effect)
         loss = max(told, default=None)
     if best is not None and loss is not None and abs(loss) >= SAME_DB:
-        apart = db_apart(head.error.sqnr_db, best)
+        apart = db_apart(head.sqnr_db, best)
         note = signed(apart) if apart else ""
-    return Shown(
-        text=fixed(head.error.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed
-    )
+    return Shown(text=fixed(head.sqnr_db), note=note, level=level(loss, HEAT_DB), failed=failed)
 
 
 def ap_shown(row: Row) -> Shown:
-    whole = whole_of(row)
-    ap = whole.precision[ALL].ap if whole and ALL in whole.precision else None
-    if whole is None or ap is None:
+    whole = row.result.whole_boxes
+    if whole is None or whole.ap is None:
         return Shown(text="–")
-    drop = whole.ap_drop
-    note = "" if not whole.shown_drop else signed(-whole.shown_drop, 3)
     return Shown(
-        text=fixed(ap, 3),
-        note=note,
-        level=level(drop, HEAT_AP),
+        text=fixed(whole.ap, 3),
+        note=signed(-whole.shown_drop, 3) if whole.shown_drop else "",
+        level=level(whole.ap_drop, HEAT_AP),
         failed=_gate(row, ("ap_drop", "ap50_drop")),
     )
 
 
 def lost_shown(row: Row) -> Shown:
-    whole = whole_of(row)
+    whole = row.result.whole_boxes
     if whole is None:
         return Shown(text="–")
-    changes = whole.changes[ALL]
+    changes = whole.total
     share = changes.lost_share if changes.reference else None
     return Shown(
         text=f"{changes.lost:g}",
@@ -116,7 +103,7 @@ def a_batch(latency: Latency) -> str:
 def time_shown(row: Row) -> Shown:
     latency = row.result.latency
     if latency is None:
-        return Shown(text="–", note="not timed" if row.result.status is Status.OK else "")
+        return Shown(text="–", note="not timed" if row.result.status.ok else "")
     ratio = row.latency_ratio(row.fp32)
     slower = any(verdict.kind is Kind.LATENCY_REGRESSION for verdict in row.result.verdicts)
     apart = bool(ratio and ratio > 1 and row.fp32 and not row.overlaps(row.fp32))
@@ -136,32 +123,27 @@ def time_shown(row: Row) -> Shown:
 
 def spanned(shown: Sequence[Shown]) -> Shown:
     """Returns what a row for several says: one text where all say it, else the ends."""
-    first, worst = shown[0], max(shown, key=lambda one: one.level)
-    texts = list(dict.fromkeys(one.text for one in shown))
-    notes = list(dict.fromkeys(one.note for one in shown))
+    texts = distinct(field.text for field in shown)
+    notes = distinct(field.note for field in shown)
     if len(texts) > 1:
         texts = sorted(texts, key=_number)
         texts = [f"{texts[0].split()[0]} to {texts[-1]}"]
     if len(notes) > 1:
-        ordered = sorted(filter(None, notes), key=_number)
-        notes = [
-            ordered[0] if len(ordered) == 1 else f"{ordered[0].split(chr(215))[0]} to {ordered[-1]}"
-        ]
-    return Shown(text=texts[0], note=notes[0], level=worst.level, failed=first.failed)
+        notes = sorted(filter(None, notes), key=_number)
+        if len(notes) > 1:
+            notes = [f"{notes[0].split(chr(215))[0]} to {notes[-1]}"]
+    worst = max(field.level for field in shown)
+    return Shown(text=texts[0], note=notes[0], level=worst, failed=shown[0].failed)
 
 
 def _number(text: str) -> float:
     start = text.replace(MINUS, "-").replace(",", "").split()[0] if text.strip() else ""
-    digits = "".join(one for one in start if one in "+-.0123456789")
+    digits = "".join(character for character in start if character in "+-.0123456789")
     try:
         value = float(digits)
     except ValueError:
         return float("inf")
     return value * (1e-3 if "µs" in text else 1e3 if text.endswith(" s") else 1.0)
-
-
-def whole_of(row: Row) -> BoxErrors | None:
-    return row.result.boxes.whole if row.result.boxes else None
 
 
 def _gate(row: Row, names: Sequence[str]) -> bool:
@@ -183,7 +165,7 @@ def words(row: Row, name: str) -> str:
         if error.sqnr_db is not None
         else "undefined"
     )
-    best, loss = best_db(head), loss_db(head)
+    best, loss = head.best_db, loss_db(head)
     if best is not None and error.sqnr_db is not None and loss is not None and loss >= SAME_DB:
         parts.append(
             f"{fixed(db_apart(best, error.sqnr_db))} dB below the best 8 bits of its placement"

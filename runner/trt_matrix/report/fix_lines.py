@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.answers.kept import WORTH_DB, gain
+from trt_matrix.core.answers.kept import WORTH_DB
 from trt_matrix.core.fix import Basis, Fix, KeptQuality
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.words import count, listed
@@ -81,14 +81,14 @@ def _shown_by(fix: Fix) -> str:
 
 def on_card(judgement: Judgement, head: str) -> tuple[str, ...]:
     """Returns what would help one head, the most first: `ort-1.32.0: 15.2 to 22.4 dB (measured)`."""
-    found = []
-    for fix in judgement.fixes:
-        db = gain(fix.now, fix.reaches, (head,)).best_db
-        if fix.needed and db >= WORTH_DB:
-            before, after = fix.now.sqnr_db[head], fix.reaches.sqnr_db[head]
-            told = f"{fix.what}: {before:z.1f} to {after:z.1f} dB ({fix.basis}; {fix.against})"
-            found.append((db, told))
-    return tuple(told for _, told in sorted(found, key=lambda each: -each[0]))[:MOST_ON_CARD]
+    helping = [
+        fix for fix in judgement.fixes if fix.needed and fix.gains_db.get(head, 0.0) >= WORTH_DB
+    ]
+    helping.sort(key=lambda fix: -fix.gains_db[head])
+    return tuple(
+        f"{fix.what}: {fix.now.sqnr_db[head]:z.1f} to {fix.reaches.sqnr_db[head]:z.1f} dB ({fix.basis}; {fix.against})"
+        for fix in helping[:MOST_ON_CARD]
+    )
 
 
 def lines(judgement: Judgement) -> list[str]:

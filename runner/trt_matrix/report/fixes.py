@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from trt_matrix.core.answers.speed import milliseconds
 from trt_matrix.core.answers.strips import ap_kept
+from trt_matrix.core.collecting import present
 from trt_matrix.core.fix import Basis, Fix
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import AP_DECIMALS, db_apart, difference
@@ -22,7 +23,7 @@ class FixRow(NamedTuple):
     """In AP where every row has that, else in dB of the head that gains most; None where it is not known."""
     width: float
     then: str
-    """`0.822 → 0.825`, `small 14.7 → 22.5 dB`."""
+    """`0.822 → 0.825`, `small 14.7 → 22.5 dB`, of the head that gains most."""
     gains_db: tuple[float | None, ...]
     """A head each."""
     lost: float | None
@@ -86,38 +87,31 @@ def _later(after: float | None, before: float | None) -> str:
 def _ap_gain(fix: Fix, reference: float | None) -> float | None:
     """Returns what the two that are shown differ by."""
     now, then = fix.now.ap_drop, fix.reaches.ap_drop
-    if now is None or then is None:
-        return None
     before, after = ap_kept(fix, reference)
     if after:
         return difference(float(after), float(before), AP_DECIMALS)
-    return difference(now, then, AP_DECIMALS)
+    return None if now is None or then is None else difference(now, then, AP_DECIMALS)
 
 
 def _gain_of(fix: Fix, head: str) -> float | None:
+    """Returns what the two that are shown differ by."""
     now, then = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
     return None if now is None or then is None else db_apart(then, now)
 
 
 def _db_gain(fix: Fix, heads: Sequence[str]) -> float | None:
-    known = [gain for head in heads if (gain := _gain_of(fix, head)) is not None]
-    return max(known, key=abs, default=None)
+    return max(present(_gain_of(fix, head) for head in heads), key=abs, default=None)
 
 
 def _then(judgement: Judgement, fix: Fix, *, ap: bool) -> str:
     if not ap:
-        return _most(fix, judgement.heads)
+        gains = {head: _gain_of(fix, head) for head in judgement.heads if head in fix.gains_db}
+        head = max(gains, key=lambda head: abs(gains[head] or 0.0), default=None)
+        if head is None:
+            return ""
+        return f"{head} {fix.now.sqnr_db[head]:z.1f} → {fix.reaches.sqnr_db[head]:z.1f} dB"
     before, after = ap_kept(fix, judgement.reference_ap)
     if after:
         return f"{before} → {after}"
     now, then = fix.now.ap_drop, fix.reaches.ap_drop
     return "" if now is None or then is None else f"lost {now:z.3f} → {then:z.3f}"
-
-
-def _most(fix: Fix, heads: Sequence[str]) -> str:
-    """Returns `small 14.7 → 22.5 dB`, of the head that the gain is of."""
-    gains = {head: gain for head in heads if (gain := _gain_of(fix, head)) is not None}
-    if not gains:
-        return ""
-    head = max(gains, key=lambda one: abs(gains[one]))
-    return f"{head} {fix.now.sqnr_db[head]:z.1f} → {fix.reaches.sqnr_db[head]:z.1f} dB"

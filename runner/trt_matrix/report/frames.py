@@ -35,7 +35,7 @@ def long_table(judgement: Judgement) -> list[dict[str, Any]]:
             cell=cell,
             head=head,
             result=results.get(head),
-            severity=severities.get((cell.cell.id, head)),
+            severity=severities.get((cell.id, head)),
         )
         for cell in judgement.cells
         for results in [{head_result.head: head_result for head_result in cell.heads}]

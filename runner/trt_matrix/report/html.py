@@ -8,6 +8,7 @@ through escaping would still be inert.
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -29,7 +30,6 @@ from trt_matrix.report import (
     facts,
     fields,
     fixes,
-    layers,
     limits,
     panels,
     questions,
@@ -67,36 +67,37 @@ def render(
     """
     kept = limits.detailed(judgement, most_cells)
     part = replace(
-        judgement, cells=tuple(result for result in judgement.cells if result.cell.id in kept)
+        judgement, cells=tuple(result for result in judgement.cells if result.id in kept)
     )
     matrix = views.matrix(judgement)
     shown = views.matrix(judgement, kept) if len(kept) < len(judgement.cells) else matrix
-    charted = (charts.budget_chart(shown.groups, head) for head in judgement.heads)
+    charted = (charts.budget_chart(shown, head) for head in judgement.heads)
     budgeted = [chart for chart in charted if chart]
     told = headline(judgement)
+    counts = Counter(result.status for result in judgement.cells)
     return (
         _templates()
         .get_template("report.html.j2")
         .render(
             judgement=judgement,
-            statuses=_count_statuses(judgement),
+            statuses={status: counts[status] for status in Status if counts[status]},
             headline=told,
             strips=verdict.rows(told),
-            has_ap=verdict.has_ap(told),
-            has_boxes=verdict.has_boxes(told),
-            has_shares=verdict.has_shares(told),
+            has_ap=any(strip.ap_drop is not None for strip in told.strips),
+            has_boxes=any(strip.lost is not None for strip in told.strips),
+            has_shares=any(strip.shares for strip in told.strips),
             copied=verdict.copied(judgement, told),
             fix_command=verdict.fix_command(judgement),
             cards=cards.cards(judgement),
             questions=questions.questions(judgement, told),
             gates=views.gate_texts(judgement),
-            seen=behaviours.seen(matrix.groups),
+            seen=behaviours.seen(matrix),
             idle=behaviours.idle(judgement.cells),
             kept=kept,
             boxed=any(result.boxes and result.boxes.whole for result in judgement.cells),
             timed=any(result.latency for result in judgement.cells),
-            common=behaviours.common_versions(matrix.groups),
-            devices=len({result.cell.device for result in judgement.cells}),
+            common=behaviours.common_versions(matrix),
+            devices=len({result.device for result in judgement.cells}),
             folds=_folds(judgement, budgeted),
             panels=panels.panels(judgement),
             fixes=fixes.fixes(judgement),
@@ -104,8 +105,8 @@ def render(
             detailed=len(kept),
             budgets=budgeted,
             scattering=any(result.latency and result.latency.scatters for result in part.cells),
-            latencies=charts.latency_charts(shown.groups),
-            measured=views.measured(shown.groups),
+            latencies=charts.latency_charts(shown),
+            measured=views.measured(shown),
             reasons=reasons.reasons(part),
             facts=list(facts.flat(judgement.facts)),
             columns=columns.filled(boxless=judgement.boxless),
@@ -119,26 +120,18 @@ def _folds(judgement: Judgement, budgeted: Sequence[charts.BudgetChart]) -> set[
     """Returns the ids that an answer may lead to: sections without content are not there."""
     there = {
         "matrix": True,
-        "boxes": judgement.boxes is not None,
-        "budget": bool(budgeted),
-        "tables": tables.tables(judgement) is not None,
-        "layers": layers.layers(judgement) is not None,
+        "boxes": judgement.boxes,
+        "budget": budgeted,
+        "tables": tables.tables(judgement),
+        "layers": judgement.layers,
     }
-    return {name for name, is_there in there.items() if is_there}
+    return {name for name, content in there.items() if content}
 
 
 def embedded(value: Any) -> Markup:
     """Returns `value` as JSON that may stand inside a script element of a page."""
     text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return Markup(text.translate(HTML_ESCAPES))  # noqa: S704 - what HTML could read is escaped
-
-
-def _count_statuses(judgement: Judgement) -> dict[Status, int]:
-    """Returns how many cells ended in each status, those that occur."""
-    counts = {
-        status: sum(result.status is status for result in judgement.cells) for status in Status
-    }
-    return {status: number for status, number in counts.items() if number}
 
 
 @cache
@@ -173,12 +166,9 @@ def _templates() -> Environment:
 
 def _joined(suffix: str) -> str:
     """Returns the templates folder's files of this suffix joined, `report.*` first, then by name."""
-    named = (file for file in TEMPLATES.iterdir() if file.name.endswith(f".{suffix}"))
-    ordered = sorted(
-        named,
-        key=lambda file: (not file.name.startswith("report."), file.name),
-    )
-    return "\n".join(file.read_text(encoding="utf-8") for file in ordered)
+    named = [path for path in TEMPLATES.iterdir() if path.name.endswith(f".{suffix}")]
+    named.sort(key=lambda path: (not path.name.startswith("report."), path.name))
+    return "\n".join(path.read_text(encoding="utf-8") for path in named)
 
 
 def _content_hash(text: str) -> str:

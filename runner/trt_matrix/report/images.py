@@ -33,26 +33,20 @@ def told(seen: CalibrationReport) -> Sequence[str]:
     """Returns the sentences that answer whether the calibration set is good: what is wrong first."""
     wrong = [f"{'A hint: ' if claim.hint else ''}{claim.text}" for claim in seen.said()]
     more = len(wrong) - MOST
-    bound = costs_told(seen.costs)
-    rest = [f"And {more} more in the section below."] if more > 0 else []
+    sentences = [costs_told(seen.costs), *wrong[:MOST]]
+    if more > 0:
+        sentences.append(f"And {more} more in the section below.")
     # Where something is wrong, the rest is in the section.
-    well = (
-        [f"Looked at, and nothing found: {'; '.join(seen.well)}."]
-        if seen.well and not wrong
-        else []
-    )
-    unknown = [f"Not looked at: {'; '.join(seen.unknown[:2])}."] if seen.unknown else []
-    return [*([bound] if bound else []), *wrong[:MOST], *rest, *well, *unknown]
+    if seen.well and not wrong:
+        sentences.append(f"Looked at, and nothing found: {'; '.join(seen.well)}.")
+    if seen.unknown:
+        sentences.append(f"Not looked at: {'; '.join(seen.unknown[:2])}.")
+    return [*filter(None, sentences)]
 
 
 def lines(seen: CalibrationReport) -> list[str]:
     """Returns what a terminal tells: what is wrong and what to do; nothing of a sound set."""
-    told = [
-        f"calibration images: {claim.text} {claim.advice}".rstrip()
-        for claim in seen.said(hints=False)
-    ]
-    more = len(told) - MOST
-    rest = (
-        [f"calibration images: and {count(more, 'more thing')} in the report"] if more > 0 else []
-    )
-    return told[:MOST] + rest
+    claims = [f"{claim.text} {claim.advice}".rstrip() for claim in seen.said(hints=False)]
+    more = len(claims) - MOST
+    rest = [f"and {count(more, 'more thing')} in the report"] if more > 0 else []
+    return [f"calibration images: {line}" for line in (*claims[:MOST], *rest)]

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.headline import headline
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from trt_matrix.core.verdicts.verdict import Kind
@@ -26,25 +26,31 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(judgement: Judgement) -> str:
     """Returns the XML text; one suite an environment and device."""
     root = ET.Element("testsuites", name=_clean(judgement.name))
-    suites: dict[str, list[CellResult]] = {}
-    for result in judgement.cells:
-        where = f"{result.cell.environment}/{result.cell.device}"
-        suites.setdefault(where, []).append(result)
     root.append(_properties(judgement))
     ungated = _ungated(judgement)
+    suites = grouped(
+        (f"{result.environment}/{result.device}", result) for result in judgement.cells
+    )
     for where, results in suites.items():
-        suite = ET.SubElement(root, "testsuite", name=_clean(where), timestamp=judgement.created)
-        for result in results:
-            suite.extend(_cases(judgement, result, ungated.get(result.cell.id, ())))
-        _count(suite)
+        cases = (
+            case
+            for result in results
+            for case in _cases(judgement, result, ungated.get(result.id, ()))
+        )
+        _suite(root, judgement, where, cases)
     nowhere = ungated.get("", ())
     if nowhere:
-        suite = ET.SubElement(root, "testsuite", name=WHOLE_NETWORK, timestamp=judgement.created)
-        suite.extend(_finding_case(WHOLE_NETWORK, head, finding) for head, finding in nowhere)
-        _count(suite)
+        cases = (_finding_case(WHOLE_NETWORK, head, finding) for head, finding in nowhere)
+        _suite(root, judgement, WHOLE_NETWORK, cases)
     _count(root)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(root: ET.Element, judgement: Judgement, where: str, cases: Iterable[ET.Element]) -> None:
+    suite = ET.SubElement(root, "testsuite", name=_clean(where), timestamp=judgement.created)
+    suite.extend(cases)
+    _count(suite)
 
 
 def _properties(judgement: Judgement) -> ET.Element:
@@ -57,16 +63,16 @@ def _properties(judgement: Judgement) -> ET.Element:
 
 def _ungated(judgement: Judgement) -> Mapping[str, Sequence[tuple[str, Finding]]]:
     """Returns cell → (head, finding) for which the run fails without a gate; cell "" where it names none."""
-    found: dict[str, list[tuple[str, Finding]]] = {}
     answers = (*((judgement.network,) if judgement.network else ()), *judgement.answers)
     gated = set(judgement.gates_failed)
-    for answer in answers:
-        for finding in answer.findings:
-            if finding.fails and finding.kind is not Kind.COULD_NOT_RUN:
-                for cell in finding.cells or ("",):
-                    if (cell, answer.head) not in gated:
-                        found.setdefault(cell, []).append((answer.head, finding))
-    return found
+    return grouped(
+        (cell, (answer.head, finding))
+        for answer in answers
+        for finding in answer.findings
+        if finding.fails and finding.kind is not Kind.COULD_NOT_RUN
+        for cell in finding.cells or ("",)
+        if (cell, answer.head) not in gated
+    )
 
 
 def _finding_case(where: str, head: str, finding: Finding) -> ET.Element:
@@ -81,11 +87,11 @@ def _cases(
     judgement: Judgement, result: CellResult, ungated: Sequence[tuple[str, Finding]]
 ) -> Iterable[ET.Element]:
     """Yields a test for every gate, and one for all else that a run fails for; one where there is neither."""
-    where = f"{result.cell.environment}.{result.cell.device}.{result.cell.pass_.name}"
-    if result.status is not Status.OK:
+    where = f"{result.environment}.{result.device}.{result.pass_.name}"
+    if not result.status.ok:
         yield _broken(where, result)
         return
-    if result.cell.pass_.mixed:
+    if result.pass_.mixed:
         yield _case(where, "runs")  # its gates fail no run
         return
     cases = [

@@ -50,12 +50,7 @@ def layered(
 ) -> Layered:
     """Lays out a graph without loops.
 
-    Args:
-        count: Boxes.
-        edges: (from, to), places of boxes.
-        size: Width and height of a box.
-        gaps: Between columns, and between rows.
-        margin: Around all.
+    `edges` are (from, to), places of boxes; `gaps` lie between columns, and between rows.
     """
     boxes = [Vertex() for _ in range(count)]
     for box in boxes:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trt_matrix.core.collecting import present
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.precisions import LayerPrecisions
 from trt_matrix.core.network.network_map import Layer, NetworkMap, NetworkPart
@@ -79,12 +80,7 @@ def layers(judgement: Judgement) -> Layers | None:
     ways = [report.ways[index] for index in sorted(common[:MOST_WAYS])]
     times = Counter(cell for way in report.ways for cell in way.cells)
     divided = frozenset(cell for cell, count in times.items() if count > 1)
-    suspects = {
-        operator.node
-        for lineage in judgement.lineage
-        for suspect in lineage.suspects
-        for operator in suspect.operators
-    }
+    suspects = judgement.suspects
     return Layers(
         network=report.network,
         columns=tuple(_column(judgement, index, way, divided) for index, way in enumerate(ways)),
@@ -104,12 +100,12 @@ def row_id(part: int, row: int) -> str:
 
 def row_ids(table: Layers) -> Mapping[str, str]:
     """Returns layer → the id of its row."""
-    found: dict[str, str] = {}
+    ids: dict[str, str] = {}
     for place, part in enumerate(table.parts):
-        found |= {layer.name: row_id(place, len(part.rows)) for layer in part.part.layers}
+        ids |= {layer.name: row_id(place, len(part.rows)) for layer in part.part.layers}
         for number, row in enumerate(part.rows):
-            found |= {layer.name: row_id(place, number) for layer in row.layers}
-    return found
+            ids |= {layer.name: row_id(place, number) for layer in row.layers}
+    return ids
 
 
 def part_title(network: NetworkMap, part: NetworkPart) -> str:
@@ -131,7 +127,7 @@ def _column(
 ) -> PrecisionColumn:
     """Returns the head of one way; `divided` are the cells whose builds ran in several."""
     ids = set(way.cells)
-    cells = [result.cell for result in judgement.cells if result.cell.id in ids]
+    cells = [result.cell for result in judgement.cells if result.id in ids]
     return PrecisionColumn(
         letter=chr(ord("A") + index),
         environments=tuple(dict.fromkeys(cell.environment for cell in cells)),
@@ -183,17 +179,15 @@ def _rows(
     """
     run: list[Layer] = []
     kinds: dict[str, _Vector] = {}
+    alone = False
     for layer in part.layers:
         vector = _vector(layer, ways)
-        alone = layer.name in suspects
-        if run and (alone or kinds.setdefault(layer.operator, vector) != vector):
+        was_alone, alone = alone, layer.name in suspects
+        if run and (alone or was_alone or kinds.get(layer.operator, vector) != vector):
             yield _row(run, ways, suspects)
             run, kinds = [], {}
         run.append(layer)
         kinds[layer.operator] = vector
-        if alone:
-            yield _row(run, ways, suspects)
-            run, kinds = [], {}
     if run:
         yield _row(run, ways, suspects)
 
@@ -203,7 +197,7 @@ def _row(
 ) -> LayerRow:
     vectors = [_vector(layer, ways) for layer in run]
     agreed = all(_agree(vector) for vector in vectors)
-    known = [next((one for one in vector if one is not None), None) for vector in vectors]
+    known = [next(iter(present(vector)), None) for vector in vectors]
     return LayerRow(
         layers=tuple(run),
         suspect=any(layer.name in suspects for layer in run),

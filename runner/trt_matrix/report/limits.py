@@ -20,27 +20,24 @@ def detailed(judgement: Judgement, most: int | None = None) -> Collection[str]:
 
     The baseline's, those that broke, those for which the run fails, those with a verdict, those not decided,
     then the others; each in the order of the plan.
-
-    Args:
-        judgement: With all cells.
-        most: Are told; None: all, or of more than `MOST` the first `FEW`.
+    So many as `most`; None: all, or of more than `MOST` the first `FEW`.
     """
     cells = judgement.cells
     if most is None:
         most = len(cells) if len(cells) <= MOST else FEW
     if len(cells) > most:
         failing = frozenset(cell for finding in judgement.failing for cell in finding.cells)
-        rank = {result.cell.id: _rank(result, judgement.baseline, failing) for result in cells}
-        cells = tuple(sorted(cells, key=lambda result: rank[result.cell.id]))[:most]
-    return {result.cell.id for result in cells}
+        rank = {result.id: _rank(result, judgement.baseline, failing) for result in cells}
+        cells = tuple(sorted(cells, key=lambda result: rank[result.id]))[:most]
+    return {result.id for result in cells}
 
 
 def _rank(result: CellResult, baseline: str, failing: Collection[str]) -> int:
     kinds = {verdict.kind for verdict in result.all_verdicts}
     reasons = (
-        result.cell.environment == baseline,
+        result.environment == baseline,
         result.status.failed,
-        result.cell.id in failing
+        result.id in failing
         or result.passed is False
         or any(head.passed is False for head in result.heads),
         bool(kinds & FAULTS),

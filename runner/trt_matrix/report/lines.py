@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from trt_matrix.core.collecting import present
 from trt_matrix.core.words import visible
 from trt_matrix.report.bars import round_step
 from trt_matrix.report.formatting import fixed, short
@@ -61,21 +62,14 @@ def panel(
 ) -> Panel | None:
     """Returns the picture; None where no value is known.
 
-    Args:
-        title: With its unit.
-        note: What is drawn.
-        names: Of versions.
-        lines: A value a version each.
-        gates: Value and text of each.
-        steps: Place of the version, and its change.
-        decimals: Of values.
-        least: Where the axis begins; None: near the smallest value.
-        broken: Places of versions that gave no number: NaN or infinite, which is not the same as not run.
+    `lines` have a value for each of `names` (versions), `gates` are (value, text), `steps` (place of the version, its
+    change). The axis begins at `least`; None: near the smallest value. At the places `broken` a version gave no
+    number: NaN or infinite, which is not the same as not run.
     """
-    known = [v for line in lines for v in line.values if v is not None]
+    known = [value for line in lines for value in present(line.values)]
     if not known:
         return None
-    known += [end for line in lines for one in line.ranges if one for end in one]
+    known += [end for line in lines for ends in present(line.ranges) for end in ends]
     known += [gate for gate, _ in gates]
     low, high = min(known), max(known)
     room = 0.08 * (high - low) or abs(high) * 0.1 or 1.0
@@ -96,7 +90,7 @@ def panel(
         f"{line.label}: {_listed([fixed(value, decimals) for value in line.values])}"
         for line in lines
     )
-    gone = f"; NaN in {_listed([names[one] for one in broken])}" if broken else ""
+    gone = f"; NaN in {_listed([names[index] for index in broken])}" if broken else ""
     label = escape(f"{title}. Versions {_listed(names)}. {visible(described)}{gone}")
     svg = (
         f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -157,12 +151,12 @@ def _gates(axis: _Axis, gates: Sequence[tuple[float, str]]) -> list[str]:
 
 
 def _marks(axis: _Axis, names: Sequence[str], steps: Sequence[tuple[int, str]]) -> list[str]:
-    parts = []
-    for index, _ in steps:
-        x = axis.x(index - 0.5)
-        parts.append(f'<path class="stepline" d="M{x} {TOP - 6}V{HEIGHT - BOTTOM}"/>')
+    parts = [
+        f'<path class="stepline" d="M{axis.x(index - 0.5)} {TOP - 6}V{HEIGHT - BOTTOM}"/>'
+        for index, _ in steps
+    ]
     if steps:
-        index, told = max(steps, key=lambda one: one[0]) if len(steps) == 1 else steps[0]
+        index, told = steps[0]
         more = f", and {len(steps) - 1} more" if len(steps) > 1 else ""
         text = escape(f"{names[index]}: {told}{more}")
         parts.append(
@@ -174,21 +168,18 @@ def _marks(axis: _Axis, names: Sequence[str], steps: Sequence[tuple[int, str]]) 
 
 def _line(axis: _Axis, line: Line) -> list[str]:
     kind = " f" if line.floating else ""
-    parts = []
     path, pen = "", "M"
     for index, value in enumerate(line.values):
-        if value is None:
-            pen = "M"
-            continue
-        path += f"{pen}{axis.x(index)} {axis.y(value)}"
-        pen = "L"
-    parts.append(f'<path class="ln{kind}" d="{path}"/>')
+        if value is not None:
+            path += f"{pen}{axis.x(index)} {axis.y(value)}"
+        pen = "M" if value is None else "L"
+    parts = [f'<path class="ln{kind}" d="{path}"/>']
     if len(line.values) <= DOTS:
-        for index, one in enumerate(line.ranges):
-            if one and line.values[index] is not None:
-                parts.append(
-                    f'<path class="wh" d="M{axis.x(index)} {axis.y(one[0])}V{axis.y(one[1])}"/>'
-                )
+        parts += [
+            f'<path class="wh" d="M{axis.x(index)} {axis.y(ends[0])}V{axis.y(ends[1])}"/>'
+            for index, ends in enumerate(line.ranges)
+            if ends and line.values[index] is not None
+        ]
         parts += [
             f'<circle class="pt{kind}" cx="{axis.x(index)}" cy="{axis.y(value)}" r="3.5"/>'
             for index, value in enumerate(line.values)
@@ -201,15 +192,14 @@ def _told_ends(
     lines: Sequence[Line], gates: Sequence[tuple[float, str]], decimals: int
 ) -> list[tuple[float, str, str]]:
     """Returns (value, text, class) of what stands at the right ends."""
-    found = [(gate, text, "badt") for gate, text in gates]
+    ends = [(gate, text, "badt") for gate, text in gates]
     for line in lines:
-        last = next((value for value in reversed(line.values) if value is not None), None)
-        if last is not None:
+        for last in present(line.values)[-1:]:
             value = fixed(last, decimals)
             fitting = int((MOST_RIGHT - 8) / CHARACTER) - len(value) - 1
             text = f"{visible(short(line.label, fitting))} {value}"
-            found.append((last, text, "labf" if line.floating else "lab"))
-    return found
+            ends.append((last, text, "labf" if line.floating else "lab"))
+    return ends
 
 
 def _ends(axis: _Axis, ends: Sequence[tuple[float, str, str]]) -> list[str]:

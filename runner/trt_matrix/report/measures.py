@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.diagnosis.record import Diagnosis, GroupCost
 from trt_matrix.core.judgement import Judgement
 
@@ -29,11 +30,8 @@ class Measure:
 
     def of(self, layers: Iterable[str]) -> Mapping[str, float]:
         """Returns head → what these layers have of it together; empty where nothing is known."""
-        found: dict[str, list[float]] = {}
-        for layer in layers:
-            for head, value in self.values.get(layer, {}).items():
-                found.setdefault(head, []).append(value)
-        return {head: sum(all_) if self.adds_up else max(all_) for head, all_ in found.items()}
+        values = grouped(pair for layer in layers for pair in self.values.get(layer, {}).items())
+        return {head: sum(all_) if self.adds_up else max(all_) for head, all_ in values.items()}
 
     @property
     def by_head(self) -> bool:
@@ -47,9 +45,9 @@ class Measure:
 def measures(judgement: Judgement) -> tuple[Measure, ...]:
     """Returns those of which anything is known, what is asked for most first."""
     diagnosis = judgement.diagnosis
-    made = [_work(judgement)]
+    known = [_work(judgement)]
     if diagnosis is not None:
-        made = [
+        known = [
             Measure(
                 key="sensitivity", name="sensitivity ◇", title="dB back in float ◇", unit="dB",
                 words="{} dB back in float ◇", limits=(0.1, 0.3, 0.7, 3), adds_up=False,
@@ -60,19 +58,18 @@ def measures(judgement: Judgement) -> tuple[Measure, ...]:
                 words="{} % of all errors ◇", limits=(2, 5, 10, 25), adds_up=True,
                 values=_parts(diagnosis, lambda part: 100 * part.share),
             ),
-            *made,
+            *known,
         ]  # fmt: skip
-    return tuple(measure for measure in made if measure.values)
+    return tuple(measure for measure in known if measure.values)
 
 
 def _parts(
     diagnosis: Diagnosis, value: Callable[[GroupCost], float]
 ) -> Mapping[str, Mapping[str, float]]:
-    made: dict[str, dict[str, float]] = {}
-    for head in diagnosis.heads:
-        for part in head.parts:
-            made.setdefault(part.group, {})[head.head] = value(part)
-    return made
+    groups = grouped(
+        (part.group, (head.head, value(part))) for head in diagnosis.heads for part in head.parts
+    )
+    return {group: dict(values) for group, values in groups.items()}
 
 
 def _work(judgement: Judgement) -> Measure:

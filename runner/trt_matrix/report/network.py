@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from trt_matrix.core.collecting import grouped, present
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.network.network_map import Layer, NetworkMap
@@ -28,10 +29,6 @@ GAPS = (7, 8)
 MARGIN = 8
 CHARACTERS = 7
 """That fit in a box."""
-CONES = 12
-"""Heads whose cones can be picked: the style has as many rules."""
-AT_FIRST = 2
-"""Builds that are shown at first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,12 +117,7 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
     layers = [layer for _, layer in network.layers]
     if not layers or len(network.heads) > MOST_HEADS:
         return None
-    suspects = {
-        operator.node
-        for lineage in judgement.lineage
-        for where in lineage.suspects
-        for operator in where.operators
-    }
+    suspects = judgement.suspects
     folded = fold(_items(network, table.columns, suspects), MOST_BOXES, MOST_COLUMNS)
     if len(folded.boxes) > MOST_DRAWN:
         return None
@@ -135,7 +127,7 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
         len(folded.boxes) + len(ends), edges, size=(WIDTH, HEIGHT), gaps=GAPS, margin=MARGIN
     )
     known = measures(judgement)
-    contents = [[layers[one] for one in box] for box in folded.boxes]
+    contents = [[layers[place] for place in box] for box in folded.boxes]
     heads = _heads_of(network)
     rows = row_ids(table)
     return Drawing(
@@ -234,7 +226,7 @@ def _box(
         label=label if len(label) <= CHARACTERS else f"{label[: CHARACTERS - 1]}…",
         name=told[0],
         title="; ".join(told),
-        row=next(rows[name] for name in (*(one for one in names if one in suspects), *names)),
+        row=rows[next((name for name in names if name in suspects), names[0])],
         heads=heads,
         suspect=suspect,
         values={
@@ -269,10 +261,11 @@ def _lines(
     placed: Layered, edges: Sequence[tuple[int, int]], heads: Sequence[tuple[int, ...]]
 ) -> tuple[DrawnLine, ...]:
     """Returns the lines of all edges that lead to the same heads as one."""
-    paths: dict[tuple[int, ...], list[str]] = {}
-    for points, (_, target) in zip(placed.lines, edges, strict=True):
-        paths.setdefault(heads[target], []).append(_path(points))
-    return tuple(DrawnLine(path="".join(path), heads=of) for of, path in paths.items())
+    paths = grouped(
+        (heads[target], _path(points))
+        for points, (_, target) in zip(placed.lines, edges, strict=True)
+    )
+    return tuple(DrawnLine(path="".join(parts), heads=of) for of, parts in paths.items())
 
 
 def _path(points: Sequence[tuple[int, int]]) -> str:
@@ -297,18 +290,15 @@ def _builds(
 ) -> tuple[DrawnBuild, ...]:
     """Returns how the boxes ran in each way; shown at first are the two that differ most, of one pass if they can."""
     texts = [[_ran(column, content) for content in contents] for column in columns]
-    shown = set(range(min(len(columns), AT_FIRST)))
-    pairs: list[tuple[int, ...]] = [*combinations(range(len(columns)), 2)]
-    if pairs:
 
-        def unlike(pair: tuple[int, ...]) -> tuple[bool, int]:
-            one, other = pair
-            same_pass = set(columns[one].passes) & set(columns[other].passes)
-            differ = sum(a != b for a, b in zip(texts[one], texts[other], strict=True))
-            return bool(same_pass and differ), differ
+    def unlike(pair: tuple[int, int]) -> tuple[bool, int]:
+        first, second = pair
+        same_pass = set(columns[first].passes) & set(columns[second].passes)
+        differ = sum(a != b for a, b in zip(texts[first], texts[second], strict=True))
+        return bool(same_pass and differ), differ
 
-        most = max(pairs, key=unlike)
-        shown = set(most)
+    pairs = combinations(range(len(columns)), 2)
+    shown = set(max(pairs, key=unlike, default=range(len(columns))))
     compared = [texts[place] for place in sorted(shown)]
     differs = [
         len({text for kind, text in told if kind != "untold"}) > 1
@@ -334,7 +324,7 @@ def _ran(column: PrecisionColumn, content: Sequence[Layer]) -> tuple[str, str]:
     """
     leading = _leading(content)
     ran = [column.way.precisions.get(layer.name) for layer in leading]
-    told = Counter(one for one in ran if one is not None)
+    told = Counter(present(ran))
     unsure = "?" if told.total() < len(ran) else ""
     heavy = [column.way.precisions.get(layer.name) for layer in leading if layer.macs]
     if not told or (heavy and not any(heavy)):

@@ -1,20 +1,19 @@
 """Why effects are there: one row for each place, verdict and attribution; pure, no markup."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trt_matrix.core.cells import CellPlace
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.factors.words import reason
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.attribution import Attribution, FactorChange
-from trt_matrix.core.verdicts.verdict import Verdict
-from trt_matrix.report.views import RowPlace, place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
     """What an effect is attributed to, and where it was found."""
 
-    place: RowPlace
+    place: CellPlace
     kind: str
     heads: tuple[str, ...]
     """Empty where it is about latency."""
@@ -38,18 +37,19 @@ class Reason:
 
 def reasons(judgement: Judgement) -> tuple[Reason, ...]:
     """Returns what every attributed verdict is due to, in the order of the plan."""
-    heads: dict[tuple[RowPlace, str, Attribution], dict[str, None]] = {}
-    for where, verdict in _verdicts(judgement):
-        if verdict.attribution:
-            key = (where, str(verdict.kind), verdict.attribution)
-            heads.setdefault(key, {}).update({verdict.head: None} if verdict.head else {})
-    return tuple(
-        Reason(place=where, kind=kind, heads=tuple(head), attribution=attribution)
-        for (where, kind, attribution), head in heads.items()
+    heads = grouped(
+        ((result.place, str(verdict.kind), verdict.attribution), verdict.head)
+        for result in judgement.cells
+        for verdict in result.all_verdicts
+        if verdict.attribution
     )
-
-
-def _verdicts(judgement: Judgement) -> Iterator[tuple[RowPlace, Verdict]]:
-    for result in judgement.cells:
-        for verdict in result.all_verdicts:
-            yield place(result), verdict
+    return tuple(
+        Reason(
+            place=place,
+            kind=kind,
+            heads=tuple(distinct(filter(None, of_reason))),
+            attribution=attribution,
+        )
+        for (place, kind, attribution), of_reason in heads.items()
+        if attribution
+    )

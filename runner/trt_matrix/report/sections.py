@@ -1,16 +1,17 @@
 """What the lower sections of the page are filled with: one view each, named as the templates ask."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trt_matrix.core.boxes.results import FedImage, WorstImage
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.words import count, visible
-from trt_matrix.report import anchors, boxes, cells, images, layers, network, plots, tables
+from trt_matrix.report import cells, images, layers, network, plots, tables, views
 from trt_matrix.report.formatting import duration, fixed, short
 from trt_matrix.report.tradeoff import KINDS, Tradeoff, tradeoffs
-from trt_matrix.report.views import MatrixRows
+from trt_matrix.report.views import PassGroup
 
 SHOWN = 6
 """Worst images that the page tells, and shows where the caller hands in their pictures."""
@@ -35,7 +36,7 @@ class Worst(NamedTuple):
 
 def sections(
     judgement: Judgement,
-    matrix: MatrixRows,
+    groups: Sequence[PassGroup],
     pictures: Mapping[str, str] | None,
     fed: Mapping[str, FedImage],
 ) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def sections(
     given = judgement.facts.get("images")  # of old runs their number
     numbers = {name: f"picture-{index}" for index, name in enumerate(pictures or {})}
     return {
-        "plots": _plots(judgement, matrix),
+        "plots": _plots(judgement, groups),
         "slow": _slow(judgement),
         "area": plots,
         "kinds": KINDS,
@@ -60,12 +61,12 @@ def sections(
         "infinity": math.inf,
         "stage_s": cells.stage_s,
         "command": cells.command,
-        "cell_anchor": anchors.cell_anchor,
+        "cell_anchor": cells.cell_anchor,
         "worst_images": tuple(
-            Worst(shown_image, numbers.get(shown_image.file_name), fed.get(shown_image.file_name))
-            for shown_image in shown_images(judgement)
+            Worst(image, numbers.get(image.file_name), fed.get(image.file_name))
+            for image in shown_images(judgement)
         ),
-        "box_rows": boxes.box_rows(matrix.groups),
+        "box_rows": views.box_rows(groups),
         "pictures": [(numbers[name], uri) for name, uri in (pictures or {}).items()],
         "pictures_wanted": pictures is not None,
         "fed": fed,
@@ -75,12 +76,9 @@ def sections(
 
 def _slow(judgement: Judgement) -> list[tuple[list[str], tuple[str, ...]]]:
     """Returns what is known of why int8 is no faster, with the cells of which all of it is true."""
-    told = {result.cell.id for result in judgement.cells}
-    found: dict[tuple[str, ...], list[str]] = {}
-    for int8 in judgement.slow:
-        if int8.cell in told:
-            found.setdefault(int8.reasons, []).append(int8.cell)
-    return [(cells, reasons) for reasons, cells in found.items()]
+    told = {result.id for result in judgement.cells}
+    reasons = grouped((int8.reasons, int8.cell) for int8 in judgement.slow if int8.cell in told)
+    return [(cells, why) for why, cells in reasons.items()]
 
 
 def shown_images(judgement: Judgement) -> tuple[WorstImage, ...]:
@@ -88,14 +86,13 @@ def shown_images(judgement: Judgement) -> tuple[WorstImage, ...]:
 
     Those whose boxes are all where they were, as in fp32, are no bad ones.
     """
-    worst_images = judgement.boxes.worst if judgement.boxes else ()
-    by_file: dict[str, WorstImage] = {}
-    for image in sorted(
-        worst_images, key=lambda worst_image: (-worst_image.changed, -_moved(worst_image))
-    ):
-        if image.changed or _moved(image) > LEAST_MOVED:
-            by_file.setdefault(image.file_name, image)
-    return tuple(by_file.values())[:SHOWN]
+    worst = judgement.boxes.worst if judgement.boxes else ()
+    by_file = grouped(
+        (image.file_name, image)
+        for image in sorted(worst, key=lambda image: (-image.changed, -_moved(image)))
+        if image.changed or _moved(image) > LEAST_MOVED
+    )
+    return tuple(of_file[0] for of_file in by_file.values())[:SHOWN]
 
 
 def _moved(image: WorstImage) -> float:
@@ -103,17 +100,10 @@ def _moved(image: WorstImage) -> float:
     return sum(1 - box.iou for box in image.test if box.iou is not None)
 
 
-def _plots(judgement: Judgement, matrix: MatrixRows) -> tuple[TradeoffPlot, ...]:
-    found = enumerate(tradeoffs(matrix.groups, judgement.heads))
+def _plots(judgement: Judgement, groups: Sequence[PassGroup]) -> tuple[TradeoffPlot, ...]:
     return tuple(
-        TradeoffPlot(
-            tradeoff,
-            plots.plot(tradeoff),
-            f"plot-{index}",
-            _title(tradeoff),
-            _description(tradeoff),
-        )
-        for index, tradeoff in found
+        TradeoffPlot(each, plots.plot(each), f"plot-{index}", _title(each), _description(each))
+        for index, each in enumerate(tradeoffs(groups, judgement.heads))
     )
 
 

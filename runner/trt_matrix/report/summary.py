@@ -7,10 +7,10 @@ from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.sentences import made_up
-from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
-from trt_matrix.core.verdicts.verdict import Kind
+from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.core.words import listed, visible
 from trt_matrix.report import images
 from trt_matrix.report.fields import a_batch
@@ -28,38 +28,41 @@ MOST_ROWS = 200
 
 def summary(judgement: Judgement) -> str:
     """Returns Markdown (GitHub's): a sentence a head, the matrix, what did not run."""
-    parts = (
+    first, *rest = headline(judgement).lines()
+    told = images.lines(judgement.calibration) if judgement.calibration else ()
+    parts = [
         f"## {_text(judgement.name)}: INT8 against FP32",
-        *_headline(judgement),
+        f"**{_text(first, 600)}**\n",
+        *(f"{_text(line, 1200)}\n" for line in rest),
         _verdict(judgement),
-        _network(judgement),
+        *_network(judgement),
         *(_head(judgement, head) for head in judgement.heads),
         *_fixes(judgement),
-        *(f"- {_text(image, 1200)}" for image in _images(judgement)),
-        f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}"
-        if judgement.latency_sentence
-        else None,
-        *_untimed(judgement),
-        "\n### SQNR in dB against the reference (bold: a gate of the head does not hold)\n",
-        *_matrix(judgement),
-        *_disturbed(judgement.cells),
-        *_not_ok(judgement.cells),
-        f"\n{judgement.images} evaluation images · baseline {_text(judgement.baseline)} · "
-        f"run {_text(judgement.run_id)} · {_text(judgement.created)}",
+        *(f"- {_text(image, 1200)}" for image in told),
+    ]
+    if judgement.latency_sentence:
+        parts.append(f"\n**Latency**: {_text(judgement.latency_sentence, 2000)}")
+    parts += (
+        f"\nLayers were not timed in {_who(untimed.cells)}: {_text(untimed.problem, 600)}"
+        for untimed in judgement.untimed
     )
-    return "\n".join(part for part in parts if part is not None) + "\n"
-
-
-def _headline(judgement: Judgement) -> Iterable[str]:
-    """Yields what the page's first screen says, a paragraph a line of it."""
-    first, *rest = headline(judgement).lines()
-    yield f"**{_text(first, 600)}**\n"
-    for line in rest:
-        yield f"{_text(line, 1200)}\n"
-
-
-def _images(judgement: Judgement) -> Iterable[str]:
-    return images.lines(judgement.calibration) if judgement.calibration else ()
+    parts.append(
+        "\n### SQNR in dB against the reference (bold: a gate of the head does not hold)\n"
+    )
+    parts += _matrix(judgement)
+    if judgement.disturbed:
+        parts.append("\n### Disturbed: do not trust the latency\n")
+    for reason, ids in judgement.disturbed.items():
+        parts.append(f"- {_who(ids)}: {_text(reason, 1000)}")
+    if judgement.not_ok:
+        parts.append("\n### Not measured\n")
+    for (status, why), ids in judgement.not_ok.items():
+        parts.append(f"- {_who(ids)}: {_text(str(status))}, {_text(why or '', 1000)}")
+    parts.append(
+        f"\n{judgement.images} evaluation images · baseline {_text(judgement.baseline)} · "
+        f"run {_text(judgement.run_id)} · {_text(judgement.created)}"
+    )
+    return "\n".join(parts) + "\n"
 
 
 def _fixes(judgement: Judgement) -> Iterable[str]:
@@ -81,21 +84,21 @@ def _fixes(judgement: Judgement) -> Iterable[str]:
         yield f"| {' | '.join(told)} |"
     if judgement.no_fix:
         yield ""
-        yield from (f"- {_text(one, 600)}" for one in judgement.no_fix)
+        yield from (f"- {_text(sentence_, 600)}" for sentence_ in judgement.no_fix)
     elif rows:
         yield ""
 
 
-def _network(judgement: Judgement) -> str | None:
-    answer = judgement.network
-    if answer is None:
-        told = judgement.network_sentence
-        return f"- **{WHOLE_NETWORK}**: {_text(told, 2000)}" if told else None
-    return f"- **{WHOLE_NETWORK}** ({degree(answer)}): {_told(answer)}{_text(answer.text, 2000)}"
+def _network(judgement: Judgement) -> Iterable[str]:
+    answer, told = judgement.network, judgement.network_sentence
+    if answer:
+        yield f"- **{WHOLE_NETWORK}** ({degree(answer)}): {_told(answer)}{_text(answer.text, 2000)}"
+    elif told:
+        yield f"- **{WHOLE_NETWORK}**: {_text(told, 2000)}"
 
 
 def _head(judgement: Judgement, head: str) -> str:
-    answer = next((one for one in judgement.answers if one.head == head), None)
+    answer = judgement.answer(head)
     if answer is None:
         return f"- **{_text(head)}**: {_text(judgement.sentences.get(head, ''), 2000)}"
     rest = " ".join(filter(None, (answer.text, made_up(answer))))
@@ -109,16 +112,11 @@ def _told(answer: Answer) -> str:
 
 def _verdict(judgement: Judgement) -> str:
     failed = judgement.gates_failed
-    besides = [
-        finding
-        for finding in judgement.failing
-        if set(finding.cells).isdisjoint(cell for cell, _ in failed)
-    ]
-    others = (
-        f"**Failed without a gate: {_text(listed([beside.fault for beside in besides], 3), 600)}.**\n"
-        if besides
-        else ""
-    )
+    cells = {cell for cell, _ in failed}
+    besides = [finding.fault for finding in judgement.failing if cells.isdisjoint(finding.cells)]
+    others = ""
+    if besides:
+        others = f"**Failed without a gate: {_text(listed(besides, 3), 600)}.**\n"
     return others + _gates(judgement, failed)
 
 
@@ -134,26 +132,18 @@ def _gates(judgement: Judgement, failed: Sequence[tuple[str, str]]) -> str:
     return unseen if judgement.gates_set else "No gate is set.\n"
 
 
-def _untimed(judgement: Judgement) -> Iterable[str]:
-    """Yields why layers have no times, where the latency is told."""
-    for untimed in judgement.untimed:
-        yield f"\nLayers were not timed in {_who(untimed.cells)}: {_text(untimed.problem, 600)}"
-
-
 def _matrix(judgement: Judgement) -> Iterable[str]:
     heads = [_text(head) for head in judgement.heads]
     yield f"| environment | device | pass | {' | '.join(heads)} | latency | verdicts |"
     yield "| --- | --- | --- |" + " ---: |" * len(heads) + " ---: | --- |"
-    results = [cell for cell in judgement.cells if cell.status is Status.OK]
+    results = [result for result in judgement.cells if result.status.ok]
     for result in results[:MOST_ROWS]:
-        by_head = {head.head: head for head in result.heads}
-        cell = result.cell
-        values = [_sqnr(by_head.get(head)) for head in judgement.heads]
-        latency = _latency(result)
         row = (
-            _text(cell.environment), _text(cell.device), _text(cell.pass_.name), *values, latency,
+            *map(_text, (result.environment, result.device, result.pass_.name)),
+            *(_sqnr(result.head(head)) for head in judgement.heads),
+            _latency(result),
             _verdicts(result),
-        )  # fmt: skip
+        )
         yield f"| {' | '.join(row)} |"
     if len(results) > MOST_ROWS:
         yield f"\n… and {len(results) - MOST_ROWS} more in results.csv"
@@ -171,20 +161,13 @@ def _sqnr(head: HeadResult | None) -> str:
         return ABSENT
     if head.error.nonfinite:
         return "**NaN**"
-    text = "exact" if head.error.sqnr_db is None else fixed(head.error.sqnr_db)
+    text = "exact" if head.sqnr_db is None else fixed(head.sqnr_db)
     return f"**{text}**" if head.passed is False else text
 
 
 def _verdicts(result: CellResult) -> str:
-    heads: dict[Kind, list[str]] = {}
-    for head in result.heads:
-        for verdict in head.verdicts:
-            if verdict.kind is not Kind.OK:
-                heads.setdefault(verdict.kind, []).append(head.head)
-    told = [
-        f"{kind.replace('_', ' ')} ({', '.join(map(_text, dict.fromkeys(names)))})"
-        for kind, names in heads.items()
-    ]
+    heads = grouped((kind, head.head) for head in result.heads for kind in _kinds(head.verdicts))
+    told = [f"{kind} ({', '.join(map(_text, distinct(names)))})" for kind, names in heads.items()]
     told += [
         verdict.kind.replace("_", " ")
         for verdict in result.verdicts
@@ -193,30 +176,12 @@ def _verdicts(result: CellResult) -> str:
     return "; ".join(told) or "ok"
 
 
-def _disturbed(cells: Iterable[CellResult]) -> Iterable[str]:
-    reasons: dict[str, list[str]] = {}
-    for result in cells:
-        if result.disturbed and result.latency_disturbed:
-            reasons.setdefault(result.disturbed, []).append(result.cell.id)
-    if reasons:
-        yield "\n### Disturbed: do not trust the latency\n"
-    for reason, ids in reasons.items():
-        yield f"- {_who(ids)}: {_text(reason, 1000)}"
+def _kinds(verdicts: Iterable[Verdict]) -> list[str]:
+    return [verdict.kind.replace("_", " ") for verdict in verdicts if verdict.kind is not Kind.OK]
 
 
 def _who(ids: Sequence[str]) -> str:
     return _text(ids[0]) if len(ids) == 1 else f"{len(ids)} cells ({_text(ids[0])}, …)"
-
-
-def _not_ok(cells: Iterable[CellResult]) -> Iterable[str]:
-    reasons: dict[tuple[Status, str | None], list[str]] = {}
-    for result in cells:
-        if result.status is not Status.OK:
-            reasons.setdefault((result.status, result.reason), []).append(result.cell.id)
-    if reasons:
-        yield "\n### Not measured\n"
-    for (status, reason), ids in reasons.items():
-        yield f"- {_who(ids)}: {_text(str(status))}, {_text(reason or '', 1000)}"
 
 
 def _text(text: str, longest: int = LONGEST) -> str:

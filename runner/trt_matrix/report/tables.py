@@ -44,7 +44,7 @@ def tables(judgement: Judgement) -> Tables | None:
     report = judgement.tables
     if report is None or not (report.tables or report.missing):
         return None
-    cells = {result.cell.id: result for result in judgement.cells}
+    cells = {result.id: result for result in judgement.cells}
     rows = tuple(
         TableRow(
             use=use,
@@ -74,11 +74,10 @@ def tables(judgement: Judgement) -> Tables | None:
 
 def _simulated(use: TableUse, head: str, cells: Mapping[str, CellResult]) -> float | None:
     """Returns the SQNR that exact arithmetic keeps with the table, from any cell that ran with it."""
+    results = [cells[cell] for cell in use.cells if cell in cells]
     # One scale a weight costs extra, which is none of the table's.
-    for cell in sorted(
-        use.cells, key=lambda name: name in cells and cells[name].cell.pass_.per_tensor
-    ):
-        for head_result in cells[cell].heads if cell in cells else ():
-            if head_result.head == head and head_result.budget:
-                return sqnr_db(head_result.budget.limit + head_result.budget.calibration)
+    for result in sorted(results, key=lambda result: result.pass_.per_tensor):
+        row = result.head(head)
+        if row and row.budget:
+            return sqnr_db(row.budget.limit + row.budget.calibration)
     return None

@@ -1,10 +1,11 @@
 """Latency against accuracy: which cells no other beats in both, for each device and head."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trt_matrix.core.cells import Pass, Precision
+from trt_matrix.core.collecting import grouped, present
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.report.views import PassGroup, Row, rows
 
@@ -43,41 +44,30 @@ class Tradeoff:
         return tuple(sorted(numbered, key=lambda point: point.number or 0))
 
 
-def tradeoffs(groups: Sequence[PassGroup], heads: Iterable[str]) -> tuple[Tradeoff, ...]:
+def tradeoffs(groups: Sequence[PassGroup], heads: Sequence[str]) -> tuple[Tradeoff, ...]:
     """Returns one for each head, device and batch where two cells or more were timed."""
-    timed = [row for row in rows(groups) if row.result.latency]
-    places = dict.fromkeys((row.result.cell.device, _batch(row)) for row in timed)
-    found = (
-        _tradeoff(
-            head,
-            device,
-            batch,
-            [row for row in timed if (row.result.cell.device, _batch(row)) == (device, batch)],
-        )
-        for device, batch in places
+    timed = grouped(
+        ((row.result.device, row.result.latency.batch), row)
+        for row in rows(groups)
+        if row.result.latency
+    )
+    every = (
+        _tradeoff(head, device, batch, of_place)
+        for (device, batch), of_place in timed.items()
         for head in heads
     )
-    return tuple(tradeoff for tradeoff in found if len(tradeoff.points) > 1)
-
-
-def _batch(row: Row) -> int:
-    return row.result.latency.batch if row.result.latency else 0
+    return tuple(tradeoff for tradeoff in every if len(tradeoff.points) > 1)
 
 
 def _tradeoff(head: str, device: str, batch: int, chosen: Sequence[Row]) -> Tradeoff:
-    points = [point for row in chosen if (point := _point(row, head))]
-    gates = [head_result.gate_sqnr_db for row in chosen if (head_result := row.head(head))]
-    gate = max((one for one in gates if one is not None), default=None)
-    finite = [
-        tradeoff_point.sqnr_db for tradeoff_point in points if math.isfinite(tradeoff_point.sqnr_db)
-    ]
-    lossy = [
-        tradeoff_point.sqnr_db
-        for tradeoff_point in points
-        if tradeoff_point.kind.startswith("int8")
-    ]
-    lossy = [one for one in lossy if math.isfinite(one)] or finite or [0.0]
-    marks = [*lossy, gate] if gate is not None else lossy
+    points = present(_point(row, head) for row in chosen)
+    results = present(row.head(head) for row in chosen)
+    gate = max(present(result.gate_sqnr_db for result in results), default=None)
+    finite = [point for point in points if math.isfinite(point.sqnr_db)]
+    lossy = [point for point in finite if point.kind.startswith("int8")] or finite
+    marks = [*(point.sqnr_db for point in lossy), *present([gate])]
+    # Where nothing is finite the scale begins at 0 dB.
+    marks += [] if lossy else [0.0]
     return Tradeoff(
         head=head,
         device=device,
@@ -94,7 +84,7 @@ def _point(row: Row, head: str) -> TradeoffPoint | None:
     sqnr = _sqnr(result)
     if latency is None or sqnr is None or not latency.median_s > 0:
         return None
-    kind = kind_of(row.result.cell.pass_)
+    kind = kind_of(row.result.pass_)
     return TradeoffPoint(row=row, kind=kind, latency_s=latency.median_s, sqnr_db=sqnr)
 
 
@@ -104,7 +94,7 @@ def _sqnr(result: HeadResult | None) -> float | None:
         return None
     if result.error.nmse == 0:
         return math.inf
-    sqnr = result.error.sqnr_db
+    sqnr = result.sqnr_db
     return sqnr if sqnr is not None and math.isfinite(sqnr) else None
 
 
@@ -124,12 +114,5 @@ def _numbered(points: Sequence[TradeoffPoint]) -> tuple[TradeoffPoint, ...]:
     return tuple(replace(point, number=numbers.get(index)) for index, point in enumerate(points))
 
 
-KINDS = (
-    str(Precision.FP32),
-    str(Precision.TF32),
-    str(Precision.FP16),
-    str(Precision.BF16),
-    str(Precision.INT8),
-    "int8 implicit",
-)
+KINDS = (*map(str, Precision), "int8 implicit")
 """In the order of every legend."""

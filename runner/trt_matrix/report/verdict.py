@@ -66,18 +66,6 @@ def parts(strip: Strip) -> tuple[BarPart, ...]:
     return tuple(bar_parts)
 
 
-def has_ap(headline: Headline) -> bool:
-    return any(strip.ap_drop is not None for strip in headline.strips)
-
-
-def has_shares(headline: Headline) -> bool:
-    return any(strip.shares for strip in headline.strips)
-
-
-def has_boxes(headline: Headline) -> bool:
-    return any(strip.lost is not None for strip in headline.strips)
-
-
 def copied(judgement: Judgement, headline: Headline) -> str:
     """Returns the first screen as text for a mail."""
     first = f"{short(judgement.name, 80)}, run {short(judgement.run_id, 80)}"

@@ -6,27 +6,19 @@ on a device. Versions stand under each other in the order of matrix.yaml, so a c
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.answers.speed import timed_together
+from trt_matrix.core.boxes.results import ALL, CellBoxes
+from trt_matrix.core.cells import FP32, CellPlace, Pass, TableSource
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
-from trt_matrix.core.timed_together import timed_together
 from trt_matrix.core.words import count, listed
 
 UNTOLD = frozenset({"driver"})
 """Versions that rows do without: the cell's own page has them."""
-
-
-class RowPlace(NamedTuple):
-    """A row of every table: an environment on a device."""
-
-    environment: str
-    device: str
-
-
-def place(result: CellResult) -> RowPlace:
-    return RowPlace(result.cell.environment, result.cell.device)
+UNMOVED = 0.9995
+"""Mean IoU from which boxes are where they were, to three digits."""
 
 
 def pass_title(pass_: Pass) -> str:
@@ -58,7 +50,7 @@ def pass_note(pass_: Pass) -> str:
         case TableSource.OWN:
             return "scales made by each environment's own calibrator"
         case None:
-            return "no table" if pass_.precision is Precision.INT8 else "no quantisation"
+            return "no table" if pass_.is_int8 else "no quantisation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +74,8 @@ class Row:
         """
         here = self.head(name)
         cell = self.result.cell
-        suffix, prefix = (
-            cell.id.removeprefix(cell.environment),
-            f"{cell.environment}/{cell.device}/",
-        )
+        suffix = cell.id.removeprefix(cell.environment)
+        prefix = f"{cell.environment}/{cell.device}/"
         others = here.identical_to if here else ()
         same_pass = tuple(other.removesuffix(suffix) for other in others if other.endswith(suffix))
         rest = tuple(other.removeprefix(prefix) for other in others if not other.endswith(suffix))
@@ -93,34 +83,32 @@ class Row:
 
     @property
     def is_int8(self) -> bool:
-        return self.result.cell.pass_.precision is Precision.INT8
+        return self.result.pass_.is_int8
 
     @property
     def versions(self) -> tuple[str, ...]:
         """Returns `cuDNN 8.9.2`, as found inside; what the environment's name says is left out."""
-        name = self.result.cell.environment
-        found = self.result.versions or {"version": self.result.engine_version or name}
+        name = self.result.environment
+        versions = self.result.versions or {"version": self.result.engine_version or name}
         return tuple(
             version if factor == "GPU" else f"{factor} {version}"
-            for factor, version in found.items()
+            for factor, version in versions.items()
             if factor not in UNTOLD and version not in name
         )
 
     def head(self, name: str) -> HeadResult | None:
-        return _head(self.result, name)
+        return self.result.head(name)
 
     def change_db(self, name: str) -> float | None:
         """Returns this cell's SQNR less the baseline's, in dB; None where either is undefined."""
-        here, there = self.head(name), _head(self.baseline, name)
-        if here is None or there is None:
+        here, there = self.head(name), self.baseline.head(name) if self.baseline else None
+        if here is None or there is None or here.sqnr_db is None or there.sqnr_db is None:
             return None
-        if here.error.sqnr_db is None or there.error.sqnr_db is None:
-            return None
-        return here.error.sqnr_db - there.error.sqnr_db
+        return here.sqnr_db - there.sqnr_db
 
     def is_bit_identical_to_baseline(self, name: str) -> bool:
         here = self.head(name)
-        return bool(here and self.baseline and self.baseline.cell.id in here.identical_to)
+        return bool(here and self.baseline and self.baseline.id in here.identical_to)
 
     def latency_ratio(self, other: CellResult | None) -> float | None:
         """Returns this median over the other's, where both ran the same batch while the machine did the same."""
@@ -135,10 +123,6 @@ class Row:
         """Whether the intervals of the two medians overlap."""
         here, there = self.result.latency, other.latency
         return bool(here and there and here.low_s <= there.high_s and there.low_s <= here.high_s)
-
-
-def _head(result: CellResult | None, name: str) -> HeadResult | None:
-    return next((head for head in result.heads if head.head == name), None) if result else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,96 +141,65 @@ class PassGroup:
         return pass_note(self.pass_)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IdlePlaces:
-    """Neighbouring places where nothing ran at all, for one and the same reason."""
+def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> tuple[PassGroup, ...]:
+    """Returns every cell of the places where anything ran, or only those that are `kept`, by pass.
 
-    status: Status
-    reason: str | None
-    passes: tuple[str, ...]
-    places: tuple[RowPlace, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MatrixRows:
-    """Every planned cell, once: in a group where its place ran anything, else under `idle`."""
-
-    groups: tuple[PassGroup, ...]
-    idle: tuple[IdlePlaces, ...]
-
-
-def matrix(judgement: Judgement, kept: Collection[str] | None = None) -> MatrixRows:
-    """Returns every planned cell; of those that ran only the cells that are `kept`."""
-    by_place: dict[RowPlace, list[CellResult]] = {}
-    for result in judgement.cells:
-        by_place.setdefault(place(result), []).append(result)
-    wholly_idle = {where: key for where, cells in by_place.items() if (key := _idle_key(cells))}
-    known = {
-        (place(result), result.cell.pass_): result
-        for result in judgement.cells
-        if result.status is Status.OK
-    }
+    Places where nothing ran, for one reason, are told in a line (`behaviours.idle`).
+    """
+    by_place = grouped((result.place, result) for result in judgement.cells)
+    idle = {place for place, results in by_place.items() if _nothing_ran(results)}
+    ran = {(result.place, result.pass_): result for result in judgement.cells if result.status.ok}
     stacks = {
-        place(result): result.versions for result in reversed(judgement.cells) if result.versions
+        result.place: result.versions for result in reversed(judgement.cells) if result.versions
     }
-    by_pass: dict[Pass, list[Row]] = {}
-    for number, result in enumerate(judgement.cells):
-        if place(result) in wholly_idle or (kept is not None and result.cell.id not in kept):
-            continue
-        row = _row(number, result, judgement.baseline, known)
-        by_pass.setdefault(result.cell.pass_, []).append(row)
-    return MatrixRows(
-        groups=tuple(
-            PassGroup(pass_=pass_, rows=_by_stack(rows, stacks)) for pass_, rows in by_pass.items()
-        ),
-        idle=tuple(
-            IdlePlaces(status=key[0], reason=key[1], passes=key[2], places=tuple(places))
-            for key, places in groupby(wholly_idle, key=lambda where: wholly_idle[where])
-        ),
+    by_pass = grouped(
+        (result.pass_, _row(number, result, judgement.baseline, ran))
+        for number, result in enumerate(judgement.cells)
+        if result.place not in idle and (kept is None or result.id in kept)
+    )
+    return tuple(
+        PassGroup(pass_=pass_, rows=_by_stack(rows, stacks)) for pass_, rows in by_pass.items()
     )
 
 
-def _by_stack(rows: Iterable[Row], stacks: Mapping[RowPlace, Mapping[str, str]]) -> tuple[Row, ...]:
+def _by_stack(
+    rows: Iterable[Row], stacks: Mapping[CellPlace, Mapping[str, str]]
+) -> tuple[Row, ...]:
     """Brings rows of one engine together, then those of one cuDNN, one CUDA; else in their order."""
     seen: tuple[dict[object, int], ...] = ({}, {}, {})
 
     def rank(row: Row) -> tuple[int, ...]:
-        found = stacks.get(place(row.result), {})
-        engine = next(iter(found.items()), row.result.cell.environment)
-        stack = (engine, found.get("cuDNN"), found.get("CUDA"))
+        versions = stacks.get(row.result.place, {})
+        engine = next(iter(versions.items()), row.result.environment)
+        stack = (engine, versions.get("cuDNN"), versions.get("CUDA"))
         return tuple(
-            known.setdefault(value, len(known)) for known, value in zip(seen, stack, strict=True)
+            ranks.setdefault(value, len(ranks)) for ranks, value in zip(seen, stack, strict=True)
         )
 
     return tuple(sorted(rows, key=rank))
 
 
-_IdleKey = tuple[Status, str | None, tuple[str, ...]]
-
-
-def _idle_key(cells: Sequence[CellResult]) -> _IdleKey | None:
-    """Returns the status and reason that all cells of a place share; None where one says more."""
-    endings = {(result.status, result.reason) for result in cells}
-    if len(endings) > 1 or cells[0].status is Status.OK or any(result.log_tail for result in cells):
-        return None
-    return cells[0].status, cells[0].reason, tuple(result.cell.pass_.name for result in cells)
+def _nothing_ran(results: Sequence[CellResult]) -> bool:
+    """Whether all cells of a place ended alike and without a result, and none says more."""
+    endings = {(result.status, result.reason) for result in results}
+    logs = any(result.log_tail for result in results)
+    return len(endings) == 1 and not results[0].status.ok and not logs
 
 
 def _row(
     number: int,
     result: CellResult,
     baseline: str,
-    known: Mapping[tuple[RowPlace, Pass], CellResult],
+    ran: Mapping[tuple[CellPlace, Pass], CellResult],
 ) -> Row:
-    cell = result.cell
-    is_baseline = cell.environment == baseline
-    fp32 = Pass(precision=Precision.FP32)
+    is_baseline = result.environment == baseline
+    there = CellPlace(baseline, result.device)
     return Row(
         number=number,
         result=result,
         is_baseline=is_baseline,
-        baseline=None if is_baseline else known.get((RowPlace(baseline, cell.device), cell.pass_)),
-        fp32=None if cell.pass_ == fp32 else known.get((place(result), fp32)),
+        baseline=None if is_baseline else ran.get((there, result.pass_)),
+        fp32=None if result.pass_ == FP32 else ran.get((result.place, FP32)),
     )
 
 
@@ -266,9 +219,41 @@ def measured(groups: Iterable[PassGroup]) -> tuple[PassGroup, ...]:
 
 def gate_texts(judgement: Judgement) -> Mapping[str, tuple[str, ...]]:
     """Returns head → its limits, as `SQNR at least 20 dB`; heads without a gate are left out."""
-    found: dict[str, tuple[str, ...]] = {}
-    for result in judgement.cells:
-        for head in result.heads:
-            if head.gates:
-                found.setdefault(head.head, tuple(gate.limit_text() for gate in head.gates))
-    return found
+    gates = grouped(
+        (head.head, tuple(gate.limit_text() for gate in head.gates))
+        for result in judgement.cells
+        for head in result.heads
+        if head.gates
+    )
+    return {head: texts[0] for head, texts in gates.items()}
+
+
+class BoxRows(NamedTuple):
+    group: PassGroup
+    rows: tuple[Row, ...]
+    """Those with boxes, but for the unchanged."""
+    unchanged: tuple[Row, ...]
+    """Those in which no box was lost, new or moved."""
+
+
+def box_rows(groups: Iterable[PassGroup]) -> tuple[BoxRows, ...]:
+    """Returns the groups in which any cell has boxes; cells that changed none are told together."""
+    with_boxes = []
+    for group in groups:
+        sides = grouped(
+            (is_unchanged(row.result.boxes), row) for row in group.rows if row.result.boxes
+        )
+        if sides:
+            with_boxes.append(
+                BoxRows(group, tuple(sides.get(False, ())), tuple(sides.get(True, ())))
+            )
+    return tuple(with_boxes)
+
+
+def is_unchanged(boxes: CellBoxes | None) -> bool:
+    """Whether every box of the reference is there, where it was, and no other."""
+    whole = boxes.whole.changes.get(ALL) if boxes and boxes.whole else None
+    if whole is None or not whole.reference:
+        return False
+    iou = whole.mean_iou
+    return whole.lost == 0 and whole.new == 0 and iou is not None and iou >= UNMOVED

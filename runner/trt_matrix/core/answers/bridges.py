@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from trt_matrix.core.answers.sentences import up
+from trt_matrix.core.answers.sentences import how_alike, up
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.precisions import LayerReport
@@ -16,43 +17,27 @@ MOST = 3
 
 def with_bridges(judgement: Judgement) -> Judgement:
     """Returns the judgement with sentences for each head whose table ran both ways."""
-    told = dict(judgement.sentences)
+    sentences = dict(judgement.sentences)
+    of_head = grouped((bridge.head, bridge) for bridge in judgement.bridges)
     for head in judgement.heads:
-        said = bridge_sentences(
-            [bridge for bridge in judgement.bridges if bridge.head == head], judgement.layers
-        )
-        if said:
-            told[head] = " ".join(filter(None, (told.get(head, ""), *said)))
-    return replace(judgement, sentences=told)
+        if said := bridge_sentences(of_head.get(head, ()), judgement.layers):
+            sentences[head] = " ".join(filter(None, (sentences.get(head, ""), *said)))
+    return replace(judgement, sentences=sentences)
 
 
 def bridge_sentences(bridges: Iterable[Bridge], layers: LayerReport | None = None) -> Sequence[str]:
-    """Says whether Q/DQ loses the same as implicit int8, or by how much not, and behind which layers.
-
-    Args:
-        bridges: Of one head.
-        layers: In which precision layers ran, where that is known.
-    """
-    groups: dict[tuple[BridgeOutcome, tuple[str, str]], list[Bridge]] = {}
-    for bridge in bridges:
-        groups.setdefault((bridge.outcome, bridge.passes), []).append(bridge)
-    return [_sentence(outcome, ones, layers) for (outcome, _), ones in groups.items()]
+    """Says whether Q/DQ loses the same as implicit int8, or by how much not, and behind which layers."""
+    groups = grouped(((bridge.outcome, bridge.passes), bridge) for bridge in bridges)
+    return [_sentence(outcome, alike, layers) for (outcome, _), alike in groups.items()]
 
 
-def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerReport | None) -> str:
-    implicit, explicit = ones[0].passes
-    where = listed(list(dict.fromkeys(map(_where, ones))), MOST)
-    builds = count(min(bridge.builds for bridge in ones), "build")
-    within = (
-        f"{up(max(bridge.within_db for bridge in ones))} dB"
-        if outcome is not BridgeOutcome.UNKNOWN
-        else ""
-    )
+def _sentence(outcome: BridgeOutcome, bridges: Sequence[Bridge], layers: LayerReport | None) -> str:
+    implicit, explicit = bridges[0].passes
+    where = listed(distinct(map(_where, bridges)), MOST)
+    builds = count(min(bridge.builds for bridge in bridges), "build")
     if outcome is BridgeOutcome.SAME:
-        bits = all(bridge.same_bits for bridge in ones)
-        how = "to the bit" if bits else f"within {within} (95 %)"
         return (
-            f"Moved to Q/DQ the table loses the same: {explicit} and {implicit} agree in {where} {how}, "
+            f"Moved to Q/DQ the table loses the same: {explicit} and {implicit} agree in {where} {how_alike(bridges)}, "
             f"{builds} each."
         )
     if outcome is BridgeOutcome.UNKNOWN:
@@ -63,13 +48,13 @@ def _sentence(outcome: BridgeOutcome, ones: Sequence[Bridge], layers: LayerRepor
     if outcome is BridgeOutcome.UNDECIDED:
         return (
             f"Whether the table loses the same by Q/DQ is not decided: {explicit} and {implicit} may be up to "
-            f"{within} apart in {where} (95 %), {builds} each; more repeats or images tell."
+            f"{up(max(bridge.within_db for bridge in bridges))} dB apart in {where} (95 %), {builds} each; more repeats or images tell."
         )
     way = "loses" if outcome is BridgeOutcome.WORSE else "keeps"
-    by = span(abs(bridge.worse_db) for bridge in ones)
-    least = min(min(abs(bridge.low_db), abs(bridge.high_db)) for bridge in ones)
-    most = max(max(abs(bridge.low_db), abs(bridge.high_db)) for bridge in ones)
-    behind = _behind(ones, layers) if layers else ""
+    by = span(abs(bridge.worse_db) for bridge in bridges)
+    ends = [sorted((abs(bridge.low_db), abs(bridge.high_db))) for bridge in bridges]
+    least, most = min(low for low, _ in ends), max(high for _, high in ends)
+    behind = _behind(bridges, layers) if layers else ""
     return (
         f"Moved to Q/DQ the table {way} {by} dB more: {explicit} against {implicit} in {where} "
         f"({least:.1f} to {most:.1f}, 95 %), {builds} each{behind}."
@@ -81,20 +66,21 @@ def _where(bridge: Bridge) -> str:
     return explicit if implicit == explicit else f"{explicit} (implicit in {implicit})"
 
 
-def _behind(ones: Sequence[Bridge], layers: LayerReport) -> str:
+def _behind(bridges: Sequence[Bridge], layers: LayerReport) -> str:
     """Returns which layers of the head ran in int8 in all builds of one side, and in none of the other."""
-    cone = [layer.name for part, layer in layers.network.layers if ones[0].head in part.heads]
-    sides = {cell: [getattr(bridge, cell) for bridge in ones] for cell in ("implicit", "explicit")}
+    cone = [layer.name for part, layer in layers.network.layers if bridges[0].head in part.heads]
+    implicit = [bridge.implicit for bridge in bridges]
+    explicit = [bridge.explicit for bridge in bridges]
     parts = []
-    for mine, other, called in (
-        ("implicit", "explicit", "implicit int8"),
-        ("explicit", "implicit", "Q/DQ"),
+    for mine, others, called in (
+        (implicit, explicit, "implicit int8"),
+        (explicit, implicit, "Q/DQ"),
     ):
         alone = [
             name
             for name in cone
-            if all(_ran(layers, cell, name) == {INT8} for cell in sides[mine])
-            and all(_never(_ran(layers, cell, name)) for cell in sides[other])
+            if all(_ran(layers, cell, name) == {INT8} for cell in mine)
+            and all(_never(_ran(layers, cell, name)) for cell in others)
         ]
         if alone:
             parts.append(f"only {called} ran {listed(alone, MOST)} in int8")

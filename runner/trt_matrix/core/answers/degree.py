@@ -1,12 +1,12 @@
 """How much an answer matters, in the words that stand first in every report."""
 
-from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import HARM_UNKNOWN, lead
+from trt_matrix.core.answer import HARM_UNKNOWN, Answer, Finding
 from trt_matrix.core.answers.sureness import UNDECIDED
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 
 NOT_KNOWN = "not known"
+NOTHING = "nobody's: nothing is wrong"
 
 
 def state(answer: Answer | None) -> str:
@@ -15,10 +15,10 @@ def state(answer: Answer | None) -> str:
         return "none"
     if answer.passed is False or any(finding.fails for finding in answer.findings):
         return "severe"
-    first = lead(answer.findings, answer.unseen)
+    first = answer.lead
     if first and first.kind is Kind.INCONCLUSIVE and "layer's:" not in answer.fault:
         return "open"
-    if answer.severity in (Severity.SEVERE, Severity.VISIBLE):
+    if answer.severity.matters:
         return str(answer.severity)
     if is_open(answer.findings) or answer.confidence == UNDECIDED:
         return "open"

@@ -11,7 +11,7 @@ def fix_cost(judgement: Judgement, fix: Fix) -> str:
     """Returns `+0.09 ms an inference (0.37 → 0.47)`, or what stands against saying it."""
     if fix.basis is not Basis.MEASURED:
         return "not known: no engine has run it"
-    by_id = {result.cell.id: result for result in judgement.cells}
+    by_id = {result.id: result for result in judgement.cells}
     before = by_id.get(fix.against)
     after = next((by_id[cell] for cell in fix.cells if cell in by_id), None)
     if before is None or after is None or before.latency is None or after.latency is None:
@@ -48,9 +48,7 @@ def _in_float(judgement: Judgement, after: CellResult) -> str:
     """Returns which share of the multiplications it takes out of int8."""
     layers = [layer for _, layer in judgement.layers.network.layers] if judgement.layers else []
     whole = sum(layer.macs for layer in layers if layer.macs)
-    kept = sum(
-        layer.macs for layer in layers if layer.macs and layer.name in after.cell.pass_.exclude
-    )
+    kept = sum(layer.macs for layer in layers if layer.macs and layer.name in after.pass_.exclude)
     return (
         f"; {100 * kept / whole:.0f} % of the multiplications leave int8" if kept and whole else ""
     )

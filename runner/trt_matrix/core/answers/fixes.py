@@ -22,6 +22,7 @@ from trt_matrix.core.answers.rows import says_something
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix, remedy
 from trt_matrix.core.answers.tried import RunFacts, float_command, in_float, is_of, not_held, tried
+from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.diagnosis.record import Diagnosis, ImplicitBuilds, SetRecord
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
@@ -45,15 +46,13 @@ class _Shown:
 def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judgement:
     """Returns the judgement with what would fix what is wrong, and with what would not.
 
-    Args:
-        judgement: Whole but for that: with its tables, images, layers and diagnosis.
-        simulated: What exact arithmetic says of the run's tables.
+    `judgement` is whole but for that: with its tables, images, layers and diagnosis.
     """
     known = RunFacts(judgement=judgement, simulated=simulated or Simulated())
     deployed = known.deployed()
     wrong = sorted(
-        (result for result in deployed if is_bad(result)),
-        key=lambda result: (result.cell.environment != judgement.baseline, _worst_db(result)),
+        filter(is_bad, deployed),
+        key=lambda result: (result.environment != judgement.baseline, _worst_db(result)),
     )
     shown = _equal_ranges(wrong, known)
     if not (wrong or shown):
@@ -61,29 +60,26 @@ def with_fixes(judgement: Judgement, simulated: Simulated | None = None) -> Judg
     shown += [_shown(fix, now, known) for now in wrong for fix in tried(now, known)]
     shown += _diagnosed(wrong, known)
     # A table that the baseline does well with is no fault of its images.
-    sound = any(result.cell.environment == judgement.baseline for result in deployed) and (
-        not wrong or wrong[0].cell.environment != judgement.baseline
+    sound = any(result.environment == judgement.baseline for result in deployed) and (
+        not wrong or wrong[0].environment != judgement.baseline
     )
     report = None if sound else judgement.calibration
     shown += [_shown(fix, now, known) for now in wrong[:1] for fix in image_fixes(now, report)]
-    groups: dict[tuple[FixKind, str, str], list[_Shown]] = {}
-    for one in shown:
-        key = (one.fix.kind, one.fix.what, one.fix.command)
-        groups.setdefault(key, []).append(one)
-    showns = sorted(
-        (told for group in groups.values() if (told := _together(group, known))),
-        key=lambda one: (
-            not one.fix.needed,
-            one.fix.basis is Basis.UNKNOWN,
-            *(-x for x in one.gain.order[:-1]),
+    groups = grouped(((way.fix.kind, way.fix.what, way.fix.command), way) for way in shown)
+    ways = sorted(
+        present(_together(group, known) for group in groups.values()),
+        key=lambda way: (
+            not way.fix.needed,
+            way.fix.basis is Basis.UNKNOWN,
+            *(-part for part in way.gain.order[:-1]),
             # What makes every gate hold is worth more than decibels.
-            not (one.fix.reaches.holds and one.fix.now.holds is False),
-            -one.gain.order[-1],
+            not (way.fix.reaches.holds and way.fix.now.holds is False),
+            -way.gain.order[-1],
         ),
     )
     fixed = replace(
         judgement,
-        fixes=tuple(one.fix for one in showns),
+        fixes=tuple(way.fix for way in ways),
         no_fix=(
             *(sentence for group in groups.values() for sentence in _spoils(group)),
             *_without_effect(wrong, groups.values(), known),
@@ -100,7 +96,7 @@ def _advised(answer: Answer, judgement: Judgement) -> Answer:
     """
     what, reaches, measured = remedy(judgement, answer.head, answer)
     fix = best_fix(judgement.fixes, answer.head)
-    if not reaches or (fix and _gained_db(fix, answer.head) < SQNR_DB[0]):
+    if not reaches or (fix and fix.gains_db.get(answer.head, 0.0) < SQNR_DB[0]):
         return answer
     found = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
 
@@ -117,21 +113,12 @@ def _advised(answer: Answer, judgement: Judgement) -> Answer:
     )
 
 
-def _gained_db(fix: Fix, head: str) -> float:
-    now, then = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
-    return 0.0 if now is None or then is None else then - now
-
-
 def _shown(
     fix: Fix, now: CellResult, known: RunFacts, heads: tuple[str, ...] | None = None
 ) -> _Shown:
     """Returns a way out with what it gains; what builds of one cell differ by is no gain.
 
-    Args:
-        fix: The way out.
-        now: What it is held against.
-        known: The run.
-        heads: That it is for; None: those that something is wrong with.
+    `heads` are those that it is for; None: those that something is wrong with.
     """
     bad = bad_heads(now) if heads is None else heads
     found = gain(fix.now, fix.reaches, bad)
@@ -143,8 +130,7 @@ def _shown(
 
 def _worst_db(result: CellResult) -> float:
     bad = bad_heads(result)
-    known = [head.error.sqnr_db for head in result.heads if head.head in bad]
-    return min((one for one in known if one is not None), default=0.0)
+    return min(present(head.sqnr_db for head in result.heads if head.head in bad), default=0.0)
 
 
 def _together(group: Sequence[_Shown], known: RunFacts) -> _Shown | None:
@@ -158,20 +144,18 @@ def _together(group: Sequence[_Shown], known: RunFacts) -> _Shown | None:
     cells = tuple(dict.fromkeys(cell for shown in worth for cell in shown.fix.cells))
     parts = [first.fix.why]
     if least is not Basis.UNKNOWN:
-        parts = [f"in {first.now.cell.environment} {_numbers(first)}", *parts]
+        parts = [f"in {first.now.environment} {_numbers(first)}", *parts]
         if first.fix.now.lost is not None and first.fix.reaches.lost is None:
             parts.append("what becomes of boxes was not looked at")
     if len(worth) < len(group):
-        gaining = {shown.now.cell.environment for shown in worth}
+        gaining = {shown.now.environment for shown in worth}
         others = dict.fromkeys(
-            shown.now.cell.id
-            if shown.now.cell.environment in gaining
-            else shown.now.cell.environment
+            shown.now.id if shown.now.environment in gaining else shown.now.environment
             for shown in group
             if shown not in worth
         )
         parts.append(f"no gain in {listed(list(others), MOST)}")
-    elif len(names := {shown.now.cell.environment for shown in worth}) > 1:
+    elif len(names := {shown.now.environment for shown in worth}) > 1:
         parts.append(f"a gain in {len(names)} environments")
     parts += _unheld((cell for shown in group for cell in shown.fix.cells), known)
     fix = replace(first.fix, why=f"{capital('; '.join(filter(None, parts)))}.", cells=cells)
@@ -204,11 +188,12 @@ def _numbers(shown: _Shown) -> str:
 
 def _unheld(cells: Iterable[str], known: RunFacts) -> Iterator[str]:
     """Yields which cells ran layers in int8 that they should have kept in float."""
-    told: dict[tuple[str, ...], list[str]] = {}
-    for cell in dict.fromkeys(cells):
-        if layers := not_held(known.by_id[cell], known):
-            told.setdefault(layers, []).append(known.by_id[cell].cell.environment)
-    for layers, names in told.items():
+    unheld = grouped(
+        (layers, known.by_id[cell].environment)
+        for cell in dict.fromkeys(cells)
+        if (layers := not_held(known.by_id[cell], known))
+    )
+    for layers, names in unheld.items():
         yield f"{listed(names, MOST)} ran {listed(layers, MOST)} in int8 all the same"
 
 
@@ -222,7 +207,7 @@ def _spoils(group: Sequence[_Shown]) -> Iterator[str]:
         first = spoilt[0]
         yield (
             f"{capital(first.fix.what)}: heads gain and boxes go, so it is no fix "
-            f"({_numbers(first)}, in {first.now.cell.environment}"
+            f"({_numbers(first)}, in {first.now.environment}"
             f"{', simulated' if first.fix.basis is Basis.SIMULATED else ''})."
         )
 
@@ -238,20 +223,21 @@ def _without_effect(
         if shown.gain.spoils or shown.gain.worth
         for cell in shown.fix.cells
     }
-    beside = [result for now in wrong for result in known.beside(now) if result.cell.pass_.mixed]
-    found: dict[str, list[str]] = {}
-    for result in beside:
-        if result.cell.id in told:
-            continue
-        layers = count(len(result.cell.pass_.exclude), "layer")
-        why = f"nothing is gained by {layers} in float"
-        if not any(map(says_something, result.heads)):
-            why = f"the output with {layers} in float cannot be judged"
-        elif missed := not_held(result, known):
-            why = f"{why}: it ran {listed(missed, MOST)} in int8 all the same"
-        found.setdefault(why, []).append(result.cell.id)
-    for why, cells in found.items():
-        yield f"In {listed(list(dict.fromkeys(cells)), MOST)} {why}."
+    beside = [result for now in wrong for result in known.beside(now) if result.pass_.mixed]
+    reasons = grouped(
+        (_no_effect(result, known), result.id) for result in beside if result.id not in told
+    )
+    for why, cells in reasons.items():
+        yield f"In {listed(distinct(cells), MOST)} {why}."
+
+
+def _no_effect(result: CellResult, known: RunFacts) -> str:
+    layers = count(len(result.pass_.exclude), "layer")
+    if not any(map(says_something, result.heads)):
+        return f"the output with {layers} in float cannot be judged"
+    missed = not_held(result, known)
+    all_the_same = f": it ran {listed(missed, MOST)} in int8 all the same" if missed else ""
+    return f"nothing is gained by {layers} in float{all_the_same}"
 
 
 # The diagnosis
@@ -286,7 +272,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
         for cell in dict.fromkeys(way.cells) if layers else ():
             now = known.by_id.get(cell)
             mine = _builds_of(cell, way)
-            if now is None or now.cell.pass_.mixed or not (lost := mine.lost()):
+            if now is None or now.pass_.mixed or not (lost := mine.lost()):
                 continue
             digest = way.table_sha256 or known.table(now)
             file = f"tables/{digest[:12]}.json" if digest else "TABLE"
@@ -300,7 +286,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
                 basis=Basis.SIMULATED,
                 now=KeptQuality(
                     sqnr_db={
-                        head: min((db for db in kept if db is not None), default=None)
+                        head: min(present(kept), default=None)
                         for head, kept in mine.measured_db.items()
                     }
                 ),
@@ -314,7 +300,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
         showns,
         key=lambda shown: (
             not shown.fix.needed,
-            shown.now.cell.environment != known.judgement.baseline,
+            shown.now.environment != known.judgement.baseline,
             -shown.gain.best_db,
         ),
     )
@@ -322,7 +308,7 @@ def _equal_ranges(wrong: Sequence[CellResult], known: RunFacts) -> list[_Shown]:
 
 def _builds_of(cell: str, way: ImplicitBuilds) -> ImplicitBuilds:
     """Returns the builds of one cell: what those of another version with the table lose is not its loss."""
-    places = [place for place, one in enumerate(way.cells) if one == cell]
+    places = [place for place, name in enumerate(way.cells) if name == cell]
     measured_db = {
         head: tuple(kept[place] for place in places if place < len(kept))
         for head, kept in way.measured_db.items()
@@ -332,7 +318,7 @@ def _builds_of(cell: str, way: ImplicitBuilds) -> ImplicitBuilds:
 
 def _mix(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
     mix = diagnosis.mix
-    if mix is None or now.cell.pass_.algorithm == "best":
+    if mix is None or now.pass_.algorithm == "best":
         return None
     before, after, on = _held_against(diagnosis, mix.chosen, mix.confirmed)
     return Fix(
@@ -345,7 +331,7 @@ def _mix(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
         basis=Basis.SIMULATED,
         now=before,
         reaches=after,
-        against=now.cell.id,
+        against=now.id,
         command="calibration: {shared: best}",
     )
 
@@ -359,7 +345,7 @@ def _chosen(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
     before, after, on = _held_against(
         diagnosis, chosen, search.confirmed if search.chosen else None
     )
-    kept = tuple(dict.fromkeys((*now.cell.pass_.exclude, *chosen.layers)))
+    kept = tuple(dict.fromkeys((*now.pass_.exclude, *chosen.layers)))
     why = f"simulated on {on}"
     if search.chosen is None:
         why += "; no set that was tried keeps every limit"
@@ -372,8 +358,8 @@ def _chosen(diagnosis: Diagnosis, now: CellResult) -> Fix | None:
         basis=Basis.SIMULATED,
         now=before,
         reaches=after,
-        against=now.cell.id,
-        command=float_command(kept, implicit=now.cell.pass_.implicit),
+        against=now.id,
+        command=float_command(kept, implicit=now.pass_.implicit),
     )
 
 

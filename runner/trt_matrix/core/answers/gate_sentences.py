@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
+from typing import Any
 
+from trt_matrix.core.answers.rows import Row
 from trt_matrix.core.boxes.precision_draws import ApDraws, interval
-from trt_matrix.core.cells import Status
+from trt_matrix.core.cells import CellPlace
+from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.verdicts.gates import SPOKEN, WHOLE_NETWORK, GateResult
 from trt_matrix.core.words import listed
-
-Row = tuple[CellResult, HeadResult]
 
 Gated = tuple[CellResult, HeadResult | CellResult]
 """A cell, and what of it has gates: one head, or all of them together."""
@@ -29,148 +30,124 @@ AP_LIMITS = ("ap_drop", "ap50_drop")
 def gates_sentence(rows: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
     """Says whether one head keeps every limit, where each that it does not, and where that is not sure.
 
-    Args:
-        rows: Results to judge, of any precision; those without a gate are left out.
-        broken: Ids of cells with a gate that were started and gave none.
-        not_started: How many cells with a gate never were.
+    Of cells with a gate, `broken` (ids) were started and gave none, and so many were `not_started`.
     """
-    return _sentence([row for row in rows if row[1].gates], broken, not_started, "the gate")
+    return _sentence([row for row in rows if row.head.gates], broken, not_started, "the gate")
 
 
 def network_gates_sentence(results: Sequence[CellResult]) -> str:
-    """Says the same of all heads together; empty where no cell that ran has a gate on them.
-
-    Args:
-        results: Every planned cell.
-    """
-    results = [result for result in results if not result.cell.pass_.mixed]
+    """Says the same of all heads together; empty where no cell that ran has a gate on them."""
+    results = [result for result in results if not result.pass_.mixed]
     gated = [(result, result) for result in results if result.gates]
-    precisions = {cell.cell.pass_.precision for cell, _ in gated}
-    free = {
-        result.cell.pass_.precision
-        for result in results
-        if result.status is Status.OK and not result.gates
-    }
+    precisions = {result.pass_.precision for result, _ in gated}
+    free = {result.pass_.precision for result in results if result.status.ok and not result.gates}
     # A precision of which no cell ran may have a gate: said to be unknown sooner than left out.
     wanted = [
         result
         for result in results
-        if result.cell.pass_.precision.gated and result.status != Status.OK
+        if not result.status.ok
+        and result.pass_.precision.gated
+        and (result.pass_.precision in precisions or result.pass_.precision not in free)
     ]
-    wanted = [result for result in wanted if result.cell.pass_.precision in precisions or
-              result.cell.pass_.precision not in free]  # fmt: skip
-    broken = [result.cell.id for result in wanted if not result.status.never_started]
+    broken = [result.id for result in wanted if not result.status.never_started]
     return _sentence(gated, broken, len(wanted) - len(broken), f"the {WHOLE_NETWORK}'s gate")
 
 
 def _sentence(gated: Sequence[Gated], broken: Sequence[str], not_started: int, gate: str) -> str:
     if not gated:
         return ""
-    limits = _each_limit(gated)
-    with_limit = [(limit, [row for row in gated if _has(row, limit)]) for limit in limits]
-    failed = [
-        told for gate_result, rows in with_limit if (told := _failed(gate_result, rows, gate))
-    ]
-    unsure = [told for gate_result, rows in with_limit if (told := _unsure(gate_result, rows))]
+    # A precision may have another limit than int8.
+    by_limit = grouped(
+        ((gate_result.name, gate_result.limit), (result, gate_result))
+        for result, judged in gated
+        for gate_result in judged.gates
+    )
+    failed = [told for rows in by_limit.values() if (told := _failed(rows, gate))]
+    unsure = [told for rows in by_limit.values() if (told := _unsure(rows))]
     return " ".join((*(failed or _held(gated, broken, not_started, gate)), *unsure))
 
 
-def _each_limit(gated: Sequence[Gated]) -> list[GateResult]:
-    """Returns one result for every limit: a precision may have another than int8."""
-    gates = {(gate.name, gate.limit): gate for _, judged in gated for gate in judged.gates}
-    return list(gates.values())
-
-
-def _has(row: Gated, limit: GateResult) -> bool:
-    return any((gate.name, gate.limit) == (limit.name, limit.limit) for gate in row[1].gates)
-
-
 def _held(gated: Sequence[Gated], broken: Sequence[str], not_started: int, gate: str) -> list[str]:
-    groups: dict[tuple[str, ...], list[Gated]] = {}
-    for row in gated:
-        groups.setdefault(
-            tuple(gate_result.limit_text() for gate_result in row[1].gates), []
-        ).append(row)
+    groups = grouped(
+        (tuple(gate_result.limit_text() for gate_result in judged.gates), result)
+        for result, judged in gated
+    )
     ran = " that ran" if not_started else ""
     nothing = f"{listed(broken, most=3)} gave nothing to judge" if broken else ""
     missing = f"{not_started} did not run" if not_started else ""
+    rest = [part for part in (nothing, missing) if part]
     if len(groups) == 1:
-        ((limits, rows),) = groups.items()
-        rest = "".join(f"; {one}" for one in (nothing, missing) if one)
-        return [f"{_holding(rows, broken, ran)} {gate}, {listed(limits)}{rest}."]
-    told = [
-        f"{_holding(rows, (), ran)} {gate}, {listed(limits)}." for limits, rows in groups.items()
+        ((limits, results),) = groups.items()
+        told = f"{_holding(results, broken, ran)} {gate}, {listed(limits)}"
+        return [f"{'; '.join((told, *rest))}."]
+    held = [
+        f"{_holding(results, (), ran)} {gate}, {listed(limits)}."
+        for limits, results in groups.items()
     ]
-    return [*told, *(f"{one}." for one in (nothing, missing) if one)]
+    return [*held, *(f"{part}." for part in rest)]
 
 
-def _holding(rows: Sequence[Gated], broken: Sequence[str], ran: str) -> str:
-    amount = len(rows)
+def _holding(results: Sequence[CellResult], broken: Sequence[str], ran: str) -> str:
+    amount = len(results)
     if broken:
-        return f"{amount} of {amount + len(broken)} {_kind(rows, broken)} cells{ran} hold"
+        return f"{amount} of {amount + len(broken)} {_kind(results, broken)} cells{ran} hold"
     if amount == 1:
-        return f"The one {_kind(rows)} cell{ran} holds"
-    return f"All {amount} {_kind(rows)} cells{ran} hold"
+        return f"The one {_kind(results)} cell{ran} holds"
+    return f"All {amount} {_kind(results)} cells{ran} hold"
 
 
-def _kind(rows: Sequence[Gated], broken: Sequence[str] = ()) -> str:
+def _kind(results: Sequence[CellResult], broken: Sequence[str] = ()) -> str:
     """Returns `int8 and fp16`: the precisions of cells, in the order of the plan."""
-    passes = [cell.cell.pass_.name for cell, _ in rows]
-    passes += [one.rpartition("/")[2] for one in broken]
-    return listed(list(dict.fromkeys(pass_.partition("-")[0] for pass_ in passes)))
+    passes = [result.pass_.name for result in results]
+    passes += [cell.rpartition("/")[2] for cell in broken]
+    return listed(distinct(pass_.partition("-")[0] for pass_ in passes))
 
 
-def _unsure(limit: GateResult, gated: Sequence[Gated]) -> str:
-    found = [
-        (cell, gate.interval)
-        for cell, judged in gated
-        if (gate := _result(judged, limit.name)) and gate.interval and gate.unsure
-    ]
-    if not found:
+def _unsure(rows: Sequence[tuple[CellResult, GateResult]]) -> str:
+    """Says in which cells the interval holds this limit."""
+    unsure = [(result, gate) for result, gate in rows if gate.interval and gate.unsure]
+    if not unsure:
         return ""
+    limit = unsure[0][1]
     spoken = SPOKEN[limit.name]
-    cells = _cells([cell for cell, _ in found], gated)
     within = (
-        f"its 95 % interval is {spoken.range_text(*found[0][1])}"
-        if len(found) == 1
+        f"its 95 % interval is {spoken.range_text(*limit.interval)}"
+        if len(unsure) == 1 and limit.interval
         else "their 95 % intervals hold it"
     )
     return (
-        f"Not sure with these images: {spoken.name} {limit.side_text()} in {cells}, "
+        f"Not sure with these images: {spoken.name} {limit.side_text()} in {_cells(unsure, rows)}, "
         f"since {within}; more images would tell."
     )
 
 
-def _failed(limit: GateResult, gated: Sequence[Gated], gate: str) -> str:
-    results = [
-        (cell, gate_result)
-        for cell, judged in gated
-        if (gate_result := _result(judged, limit.name))
-    ]
-    failed = [(cell, result) for cell, result in results if not result.passed]
+def _failed(rows: Sequence[tuple[CellResult, GateResult]], gate: str) -> str:
+    """Says in which cells this limit does not hold."""
+    failed = [(result, gate_result) for result, gate_result in rows if not gate_result.passed]
     if not failed:
         return ""
-    unknown = [cell for cell, one in failed if one.value is None]
-    known = [one.value for _, one in failed if one.value is not None]
+    limit = failed[0][1]
+    unknown = [row for row in failed if row[1].value is None]
+    known = present(gate_result.value for _, gate_result in failed)
     values = f" ({SPOKEN[limit.name].range_text(min(known), max(known))})" if known else ""
-    nothing = f"; nothing to judge by in {_cells(unknown, gated)}" if unknown else ""
-    where = _cells([cell for cell, _ in failed], gated)
+    nothing = f"; nothing to judge by in {_cells(unknown, rows)}" if unknown else ""
     name = gate.removeprefix("the ")
-    return f"{name[0].upper()}{name[1:]} failed, {limit.limit_text()}: {where}{values}{nothing}."
+    return f"{name[0].upper()}{name[1:]} failed, {limit.limit_text()}: {_cells(failed, rows)}{values}{nothing}."
 
 
-def _cells(chosen: Sequence[CellResult], rows: Sequence[Gated]) -> str:
+def _cells(chosen: Sequence[tuple[CellResult, Any]], rows: Sequence[tuple[CellResult, Any]]) -> str:
     """Names cells; a pass of which all are chosen is named once."""
     if len(chosen) == len(rows) > 1:
-        return f"every {_kind(rows)} cell"
-    amounts = Counter(cell.cell.pass_.name for cell, _ in rows)
-    found = Counter(cell.cell.pass_.name for cell in chosen)
-    names = []
-    for cell in chosen:
-        name = cell.cell.pass_.name
-        whole = found[name] == amounts[name] > 1
-        names.append(f"{name} everywhere" if whole else cell.cell.id)
-    return listed(list(dict.fromkeys(names)))
+        return f"every {_kind([result for result, _ in rows])} cell"
+    amounts = Counter(result.pass_.name for result, _ in rows)
+    of_chosen = Counter(result.pass_.name for result, _ in chosen)
+    return listed(
+        distinct(
+            f"{name} everywhere" if of_chosen[name] == amounts[name] > 1 else result.id
+            for result, _ in chosen
+            for name in [result.pass_.name]
+        )
+    )
 
 
 def disagreement_sentence(
@@ -178,15 +155,11 @@ def disagreement_sentence(
 ) -> str:
     """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector.
 
-    Args:
-        int8: Results to judge.
-        baseline: The environment that the others are compared with.
-        draws: What makes a difference of AP sure; without, its size alone counts.
+    Without `draws` the size of a difference of AP counts alone.
     """
-    both = [row for row in int8 if _sqnr_and_ap(row[1])]
-    return " ".join(
-        part for part in (_gates_disagree(both), _orders_disagree(both, baseline, draws)) if part
-    )
+    both = [row for row in int8 if _sqnr_and_ap(row.head)]
+    parts = (_gates_disagree(both), _orders_disagree(both, baseline, draws))
+    return " ".join(filter(None, parts))
 
 
 def _sqnr_and_ap(head: HeadResult) -> bool:
@@ -196,15 +169,15 @@ def _sqnr_and_ap(head: HeadResult) -> bool:
 
 def _gates_disagree(rows: Sequence[Row]) -> str:
     sqnr_alone, boxes_alone = [], []
-    for cell, head in rows:
-        sqnr = _result(head, "sqnr_db")
-        boxes = [gate for gate in head.gates if gate is not sqnr]
+    for row in rows:
+        sqnr = _result(row.head, "sqnr_db")
+        boxes = [gate for gate in row.head.gates if gate is not sqnr]
         if sqnr is None or any(box.value is None for box in boxes):
             continue
         if sqnr.passed and not all(box.passed for box in boxes):
-            sqnr_alone.append(cell)
+            sqnr_alone.append(row)
         if not sqnr.passed and all(box.passed for box in boxes):
-            boxes_alone.append(cell)
+            boxes_alone.append(row)
     parts = []
     if sqnr_alone:
         parts.append(f"SQNR alone would have passed {_cells(sqnr_alone, rows)}; the boxes do not.")
@@ -251,42 +224,40 @@ def _orders_disagree(rows: Sequence[Row], baseline: str, draws: ApDraws) -> str:
 
 def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
     """Yields the tables of one environment with each other, and each table with the baseline's."""
-    places: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        cell = row[0].cell
-        places.setdefault((cell.environment, cell.device), []).append(row)
-    for (environment, device), here in places.items():
+    places = grouped((row.result.place, row) for row in rows)
+    for place, here in places.items():
         yield from combinations(here, 2)
-        if environment != baseline:
-            there = {row[0].cell.pass_: row for row in places.get((baseline, device), ())}
+        if place.environment != baseline:
+            base = places.get(CellPlace(baseline, place.device), ())
+            there = {row.result.pass_: row for row in base}
             for row in here:
-                if row[0].cell.pass_ in there:
-                    yield row, there[row[0].cell.pass_]
+                if row.result.pass_ in there:
+                    yield row, there[row.result.pass_]
 
 
 def _disagreements(better: Row, worse: Row, draws: ApDraws) -> Iterable[_Disagreement]:
-    one, other = better[1].error.sqnr_db, worse[1].error.sqnr_db
-    if one is None or other is None or one - other < LEAST_DB:
+    gained = (better.head.sqnr_db or 0.0) - (worse.head.sqnr_db or 0.0)
+    if None in (better.head.sqnr_db, worse.head.sqnr_db) or gained < LEAST_DB:
         return
     for name in AP_LIMITS:
-        this, that = _result(better[1], name), _result(worse[1], name)
+        this, that = _result(better.head, name), _result(worse.head, name)
         if this is None or that is None or this.value is None or that.value is None:
             continue
         lost = this.value - that.value
         ends = _lost_between(better, worse, name, draws)
         if lost >= LEAST_AP and (ends is None or ends[0] > 0):
-            yield _Disagreement(better[0], worse[0], one - other, name, lost, ends)
+            yield _Disagreement(better.result, worse.result, gained, name, lost, ends)
 
 
 def _lost_between(
     better: Row, worse: Row, limit: str, draws: ApDraws
 ) -> tuple[float, float] | None:
     """Returns the interval of the AP that the first has less than the second, paired over images."""
-    one, other = (draws.get((cell.cell.id, head.head)) for cell, head in (better, worse))
-    if one is None or other is None:
+    first, second = (draws.get((row.result.id, row.head.head)) for row in (better, worse))
+    if first is None or second is None:
         return None
-    return interval((other - one)[:, AP_LIMITS.index(limit)])
+    return interval((second - first)[:, AP_LIMITS.index(limit)])
 
 
-def _result(judged: HeadResult | CellResult, name: str) -> GateResult | None:
+def _result(judged: HeadResult, name: str) -> GateResult | None:
     return next((gate for gate in judged.gates if gate.name == name), None)

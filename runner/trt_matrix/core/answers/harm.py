@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 
 from trt_matrix.core import severity
-from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import BEARABLE, lead
+from trt_matrix.core.answer import BEARABLE, Finding
 from trt_matrix.core.answers.network import with_best_tables
 from trt_matrix.core.answers.rows import int8_of, rows_of
 from trt_matrix.core.answers.since import environments_of, run_of, where
 from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.answers.strips import Strip
-from trt_matrix.core.boxes.results import ALL, BoxErrors
-from trt_matrix.core.cells import Precision
+from trt_matrix.core.boxes.results import BoxErrors
+from trt_matrix.core.collecting import distinct, present
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import ap_change
-from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed, span, verb
 
@@ -27,13 +25,10 @@ MATTERS = ("severe", "visible")
 def harm(judgement: Judgement, strips: Sequence[Strip], *, worst_only: bool = False) -> str:
     """Returns `INT8 costs AP 0.83 → 0.61, in all 6 versions alike`.
 
-    Args:
-        judgement: All that is known.
-        strips: Of each head, the worst first.
-        worst_only: Whether to say nothing where it is harmless.
+    Of `strips`, the worst first; nothing of what is harmless where `worst_only`.
     """
     boxes = whole_boxes(judgement)
-    matters = any(severity.of_boxes(box).rank >= Severity.VISIBLE.rank for box in boxes)
+    matters = any(severity.of_boxes(box).matters for box in boxes)
     bad = [strip for strip in strips if strip.state in MATTERS and strip.sqnr_db is not None]
     bad = [strip for strip in bad if _of_int8(judgement, strip)]
     if worst_only and not matters and not bad:
@@ -49,7 +44,7 @@ def harm(judgement: Judgement, strips: Sequence[Strip], *, worst_only: bool = Fa
         heads = [strip.head for strip in bad]
         parts = [f"{strip.head} at {strip.sqnr_db:z.1f} dB{_gate(strip)}" for strip in bad]
         return f"{_subject(judgement, strips)} leaves {listed(parts, 2 if len(parts) > 3 else 3)}{where(judgement, heads)}"
-    kept = [strip.sqnr_db for strip in strips if strip.sqnr_db is not None]
+    kept = present(strip.sqnr_db for strip in strips)
     if not kept:
         return ""
     unknown = "; what became of boxes is not known"
@@ -76,30 +71,26 @@ def _gate(strip: Strip) -> str:
     return f" (gate {strip.gate_db:g})" if strip.failing and strip.gate_db is not None else ""
 
 
-def _answer(judgement: Judgement, head: str) -> Answer | None:
-    return next((answer for answer in judgement.answers if answer.head == head), None)
-
-
 def _lead(judgement: Judgement, head: str) -> Finding | None:
-    answer = _answer(judgement, head)
-    return lead(answer.findings, answer.unseen) if answer else None
+    answer = judgement.answer(head)
+    return answer.lead if answer else None
 
 
 def _of_int8(judgement: Judgement, strip: Strip) -> bool:
     """Whether what a head is spoken of for is a loss of int8, not a cell that did not run or a broken output."""
-    answer = _answer(judgement, strip.head)
+    answer = judgement.answer(strip.head)
     if answer is None:
         return False
     if any(
-        result.cell.pass_.precision is Precision.INT8 and head.passed is False
+        result.pass_.is_int8 and head.passed is False
         for result, head in rows_of(strip.head, judgement.judged)
     ):
         return True
     apart = (Kind.COULD_NOT_RUN, Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION, Kind.INCONCLUSIVE, Kind.NOT_COMPARABLE,
              Kind.NOTHING_QUANTISED, Kind.FP16_REGRESSION, Kind.BF16_REGRESSION, Kind.TF32_REGRESSION)  # fmt: skip
     return any(
-        each.kind not in apart and not each.beaten and each.severity.rank >= Severity.VISIBLE.rank
-        for each in answer.findings
+        finding.kind not in apart and not finding.beaten and finding.severity.matters
+        for finding in answer.findings
     )
 
 
@@ -107,18 +98,18 @@ def _blamed(judgement: Judgement, bad: Sequence[Strip]) -> str:
     """Returns the clause of what a version, or a layer that a builder chose, was shown to do."""
     if not bad:
         return ""
-    answer, first = _answer(judgement, bad[0].head), _lead(judgement, bad[0].head)
+    answer, first = judgement.answer(bad[0].head), _lead(judgement, bad[0].head)
     if answer and answer.fault.startswith(("a layer's", "a custom layer's")):
         chosen = [
             strip
             for strip in bad
-            if (its := _answer(judgement, strip.head)) and "layer's:" in its.fault
+            if (its := judgement.answer(strip.head)) and "layer's:" in its.fault
         ]
         layers = dict.fromkeys(
             name
             for choice in judgement.choices
             for name in choice.layers
-            if choice.head in {each.head for each in chosen}
+            if choice.head in {strip.head for strip in chosen}
         )
         parts = [f"{strip.head} at {strip.sqnr_db:z.1f} dB" for strip in chosen[:2]]
         return f"INT8 leaves {' and '.join(parts)} where a build runs {' or '.join(list(layers)[:2])} in int8"
@@ -142,60 +133,51 @@ def _losses(judgement: Judgement, head: str, finding: Finding) -> list[float]:
     """Returns by how many dB the cells of a finding are below the baseline's of the same device and pass."""
     rows = rows_of(head, judgement.judged)
     base = {
-        (result.cell.device, result.cell.pass_): row.error.sqnr_db
+        (result.device, result.pass_): row.sqnr_db
         for result, row in rows
-        if result.cell.environment == judgement.baseline
+        if result.environment == judgement.baseline
     }
-    found = []
-    for result, row in rows:
-        other = base.get((result.cell.device, result.cell.pass_))
-        if result.cell.id in finding.cells and other is not None and row.error.sqnr_db is not None:
-            found.append(other - row.error.sqnr_db)
-    return [loss for loss in found if loss > 0]
+    losses = (
+        before - row.sqnr_db
+        for result, row in rows
+        if result.id in finding.cells and row.sqnr_db is not None
+        if (before := base.get((result.device, result.pass_))) is not None
+    )
+    return [loss for loss in losses if loss > 0]
 
 
 def _subject(judgement: Judgement, strips: Sequence[Strip]) -> str:
     """Returns `INT8`, or with which table where that is what it is blamed on, and what is told was measured with it."""
     first = _lead(judgement, strips[0].head) if strips else None
-    if first and first.kind is Kind.CALIBRATION_PROBLEM and not first.beaten:
-        # The number behind it is that of the best table that ran, not of every table that is blamed.
-        spoken = speaking(int8_of(rows_of(strips[0].head, judgement.judged)))
-        tables = dict.fromkeys(
-            table_name(result) for result, _ in spoken if result.cell.id in first.cells
-        )
-        return f"INT8 with {listed(list(tables), 2)}" if tables else "INT8"
-    return "INT8"
+    if first is None or first.kind is not Kind.CALIBRATION_PROBLEM or first.beaten:
+        return "INT8"
+    # The number behind it is that of the best table that ran, not of every table that is blamed.
+    spoken = speaking(int8_of(rows_of(strips[0].head, judgement.judged)))
+    tables = distinct(table_name(row.result) for row in spoken if row.result.id in first.cells)
+    return f"INT8 with {listed(tables, 2)}" if tables else "INT8"
 
 
-def whole_boxes(judgement: Judgement) -> tuple[BoxErrors, ...]:
+def whole_boxes(judgement: Judgement) -> list[BoxErrors]:
     """Returns what became of all boxes in the cells with the best table of their way to int8."""
     best = with_best_tables(
         [
             result
             for result in judgement.judged
-            if result.boxes
-            and result.boxes.whole
-            and result.cell.pass_.precision is Precision.INT8
-            and not result.cell.pass_.mixed
-            and result.boxes.whole.changes[ALL].reference
+            if result.pass_.is_int8 and result.whole_boxes and result.whole_boxes.total.reference
         ]
     )
-    return tuple(result.boxes.whole for result in best if result.boxes and result.boxes.whole)
+    return present(result.whole_boxes for result in best)
 
 
 def _boxes(judgement: Judgement, boxes: Sequence[BoxErrors], *, matters: bool) -> str:
     """Returns AP, lost and new boxes, each at its worst over the cells."""
     reference = judgement.reference_ap
-    drops = [box.ap_drop for box in boxes if box.ap_drop is not None]
-    drop = max(drops, default=None)
-    changes = [box.changes[ALL] for box in boxes]
+    drop = max(present(box.ap_drop for box in boxes), default=None)
+    changes = [box.total for box in boxes]
     lost, new = max(change.lost for change in changes), max(change.new for change in changes)
     total = max(change.reference for change in changes)
-    up_to = (
-        "up to "
-        if len({change.lost for change in changes} | {change.new for change in changes}) > 2
-        else ""
-    )
+    differ = len({number for change in changes for number in (change.lost, change.new)}) > 2
+    up_to = "up to " if differ else ""
     parts = []
     if drop is not None and reference is not None and (drop >= severity.LEAST_AP or not lost):
         verb_ = "costs" if matters and drop >= severity.LEAST_AP else "keeps"

@@ -9,20 +9,18 @@ from typing import NamedTuple
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.degree import degree, how_sure, state
-from trt_matrix.core.answers.findings import lead, planned
 from trt_matrix.core.answers.fix_cost import fix_cost
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.network import network_answer
-from trt_matrix.core.answers.not_decided import undecided_sentence
 from trt_matrix.core.answers.plain import operator_of
 from trt_matrix.core.answers.since import since
 from trt_matrix.core.answers.speed import cost
 from trt_matrix.core.answers.strips import Strip, best_fix, reached, strips
+from trt_matrix.core.answers.undecided import PERHAPS
 from trt_matrix.core.answers.whom import FLOATS, send_to, whose
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.fix import Basis
 from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import capital, count, listed
 
@@ -64,28 +62,20 @@ class Headline:
     def lines(self) -> tuple[str, ...]:
         """Returns five lines at most, and one of doubts, that say all of it, for a terminal or a mail."""
         facts = dict(self.facts)
-        told = (
+        costs = f" {FIX_COSTS}: {facts[FIX_COSTS]}." if FIX_COSTS in facts else ""
+        heads = "; ".join(strip_text(strip) for strip in self.strips[:4])
+        more = f"; and {len(self.strips) - 4} more" if len(self.strips) > 4 else ""
+        named = [name for name in ("Whose", "Since", "How sure", "Send to") if name in facts]
+        not_run = f"Not run: {facts['Not run']}." if "Not run" in facts else ""
+        lines = (
             f"[{self.word}] {self.text}",
             f"{CHECK_FIRST}: {'; '.join(self.doubts)}." if self.doubts else "",
-            f"Do: {self.told_remedy}{f' {FIX_COSTS}: {facts[FIX_COSTS]}.' if FIX_COSTS in facts else ''}"
-            if self.remedy
-            else "",
-            f"Heads: {'; '.join(strip_text(strip) for strip in self.strips[:4])}"
-            + (f"; and {len(self.strips) - 4} more" if len(self.strips) > 4 else "")
-            if self.strips
-            else "",
-            ". ".join(
-                f"{name}: {facts[name]}"
-                for name in ("Whose", "Since", "How sure", "Send to")
-                if name in facts
-            ),
-            " ".join(
-                filter(
-                    None, (self.cost, f"Not run: {facts['Not run']}." if "Not run" in facts else "")
-                )
-            ),
+            f"Do: {self.told_remedy}{costs}" if self.remedy else "",
+            f"Heads: {heads}{more}" if self.strips else "",
+            ". ".join(f"{name}: {facts[name]}" for name in named),
+            " ".join(filter(None, (self.cost, not_run))),
         )
-        return tuple(one for one in told if one)
+        return tuple(filter(None, lines))
 
     @property
     def told_remedy(self) -> str:
@@ -127,7 +117,7 @@ def headline(judgement: Judgement) -> Headline:
         measured=measured,
         cost=cost(judgement),
         facts=tuple(_facts(judgement, told, answer, finding, whole)),
-        doubts=tuple(str(one) for one in judgement.facts.get("doubts", ())),
+        doubts=tuple(map(str, judgement.facts.get("doubts", ()))),
         strips=told,
     )
 
@@ -137,51 +127,46 @@ def _word(judgement: Judgement, how: str, whole: Answer) -> str:
         return "nothing planned"
     if how == "open":
         return "not decided"
-    ran = any(result.status is Status.OK for result in judgement.cells)
+    ran = any(result.status.ok for result in judgement.cells)
     return degree(whole) if ran or how != "none" else "nothing ran"
 
 
 def _state(told: Sequence[Strip], whole: Answer) -> str:
     """Returns that of what concerns all heads together, or of the worst head where that is worse."""
-    own = lead(whole.findings)
-    mine = state(whole) if own or not told or whole.passed is False else "clean"
-    found = [mine if whole.clean or mine != "clean" else "none", *(strip.state for strip in told)]
-    return min(found, key=ORDER.index)
+    mine = state(whole) if whole.lead or not told or whole.passed is False else "clean"
+    if mine == "clean" and not whole.clean:
+        mine = "none"
+    return min((mine, *(strip.state for strip in told)), key=ORDER.index)
 
 
 def _leading(
     judgement: Judgement, told: Sequence[Strip], whole: Answer
 ) -> tuple[Answer | None, Finding | None]:
     """Returns the answer of the worst head and what it speaks of first; the whole network's where no head has any."""
-    answers = {one.head: one for one in judgement.answers}
-    for strip in told:
-        answer = answers.get(strip.head)
-        first = lead(answer.findings, answer.unseen) if answer else None
-        if answer and first:
-            return answer, first
-    first = lead(whole.findings)
-    if first:
-        return whole, first
+    answers = present(judgement.answer(strip.head) for strip in told)
+    for answer in (*answers, whole):
+        if answer.lead:
+            return answer, answer.lead
     # Of heads without a fault it speaks of one that somebody has yet to look at.
-    known = [answers[strip.head] for strip in told if strip.head in answers]
-    return next((one for one in known if not one.clean), next(iter(known), None)), None
+    unclean = (answer for answer in answers if not answer.clean)
+    return next(unclean, next(iter(answers), None)), None
 
 
 # The sentence
 
 
 def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
-    if not any(result.status is Status.OK for result in judgement.cells):
+    if not any(result.status.ok for result in judgement.cells):
         return _nothing_ran(judgement)
-    parts = list(dict.fromkeys(_events(judgement, whole)))
+    parts = distinct(_events(judgement, whole))
     shown = parts[:2]
     more = len(parts) - len(shown)
     if shown:
         rest = f", and {count(more, 'more finding')}" if more else ""
-        joined = ", and ".join([shown[0], *(_small(one) for one in shown[1:])])
+        joined = ", and ".join([shown[0], *(_small(event) for event in shown[1:])])
         return f"{capital(joined)}{rest}."
     kept = harm(judgement, told)
-    open_ = undecided_sentence(judgement)
+    open_ = _undecided(judgement)
     if open_:
         # What it keeps was measured all the same; open is only what would be to blame.
         return f"{capital(kept)}; {_small(open_)}" if kept else open_
@@ -191,13 +176,13 @@ def _text(judgement: Judgement, told: Sequence[Strip], whole: Answer) -> str:
         return f"Nothing is wrong{': ' + kept if kept else ''}."
     if kept:
         return f"{capital(kept)}."
-    if not any(result.status is Status.OK for result in judgement.cells if _is_int8(result)):
+    if not any(result.status.ok for result in judgement.cells if _is_int8(result)):
         return "No cell in int8 ran, and nothing was found in the others."
     return "Nothing was found, but not all was looked at."
 
 
 def _is_int8(result: CellResult) -> bool:
-    return result.cell.pass_.precision is Precision.INT8
+    return result.pass_.is_int8
 
 
 def _small(text: str) -> str:
@@ -207,57 +192,63 @@ def _small(text: str) -> str:
 def _nothing_ran(judgement: Judgement) -> str:
     if not judgement.cells:
         return "Nothing was planned."
-    reasons = list(
-        dict.fromkeys(
-            (result.reason or str(result.status).replace("_", " ")).split("\n")[0].rstrip(".")
-            for result in judgement.cells
-        )
+    reasons = distinct(
+        (result.reason or str(result.status).replace("_", " ")).split("\n")[0].rstrip(".")
+        for result in judgement.cells
     )
     return f"Nothing ran: {'; '.join(reasons[:MOST])}."
 
 
+def _undecided(judgement: Judgement) -> str:
+    """Returns of which heads what is not decided; empty where nothing is open. What would decide it is the remedy."""
+    leads = [(answer.head, answer.lead) for answer in judgement.answers]
+    heads = grouped(
+        (finding.fault.partition(PERHAPS)[2], head)
+        for head, finding in leads
+        if finding and finding.kind is Kind.INCONCLUSIVE
+    )
+    if not heads:
+        return ""
+    whose, names = next(iter(heads.items()))
+    loses = f"{listed(names, 3)} lose{'s' if len(names) == 1 else ''} by"
+    return f"{f'Whether {loses} {whose}' if whose else f'What {loses}'} is not decided."
+
+
 def _events(judgement: Judgement, whole: Answer) -> Iterable[str]:
     """Yields what is wrong, in the order in which a person must deal with it."""
-    by_head = [
-        (answer.head, finding) for answer in judgement.answers for finding in answer.findings
-    ]
-    for kind, said in (
-        (Kind.BROKEN_OUTPUT, lambda one: f"{one.fault}"),
-        (
-            Kind.FP32_REGRESSION,
-            lambda one: f"FP32 is already wrong in {listed(one.environments, MOST)}",
-        ),
-    ):
-        heads: dict[str, list[str]] = {}
-        for head, finding in by_head:
-            if finding.kind is kind:
-                heads.setdefault(said(finding), []).append(head)
-        for text, names in heads.items():
-            yield f"{text} ({listed(names, MOST)})"
+    by_kind = grouped(
+        (finding.kind, (answer.head, finding))
+        for answer in judgement.answers
+        for finding in answer.findings
+    )
+    broken = by_kind.get(Kind.BROKEN_OUTPUT, ())
+    for text, heads in grouped((finding.fault, head) for head, finding in broken).items():
+        yield f"{text} ({listed(heads, MOST)})"
+    fp32 = by_kind.get(Kind.FP32_REGRESSION, ())
+    for names, heads in grouped(
+        (listed(finding.environments, MOST), head) for head, finding in fp32
+    ).items():
+        yield f"FP32 is already wrong in {names} ({listed(heads, MOST)})"
     loses = harm(judgement, strips(judgement), worst_only=True)
     if loses:
         yield loses
     failed = [
-        finding
+        finding.fault
         for finding in whole.findings
-        if finding.kind is Kind.COULD_NOT_RUN
-        and not planned(finding)
-        and finding.severity is not Severity.NONE
+        if finding.kind is Kind.COULD_NOT_RUN and not finding.planned
     ]
     if failed:
-        yield listed([finding.fault for finding in failed], 2)
+        yield listed(failed, 2)
     for kind, name in FLOATS.items():
-        found = [(head, finding) for head, finding in by_head if finding.kind is kind]
-        if found:
-            names = list(
-                dict.fromkeys(name for _, finding in found for name in finding.environments)
-            )
-            heads_ = list(dict.fromkeys(head for head, _ in found))
-            yield f"{name} loses more than its rounding in {listed(names, MOST)} ({listed(heads_, MOST)})"
-    none = [finding for _, finding in by_head if finding.kind is Kind.NOTHING_QUANTISED]
-    if none:
-        names = list(dict.fromkeys(name for finding in none for name in finding.environments))
-        yield f"nothing ran in INT8 in {listed(names, MOST)}: no gain, no loss"
+        if kind in by_kind:
+            heads = distinct(head for head, _ in by_kind[kind])
+            yield f"{name} loses more than its rounding in {_places(by_kind[kind])} ({listed(heads, MOST)})"
+    if Kind.NOTHING_QUANTISED in by_kind:
+        yield f"nothing ran in INT8 in {_places(by_kind[Kind.NOTHING_QUANTISED])}: no gain, no loss"
+
+
+def _places(findings: Iterable[tuple[str, Finding]]) -> str:
+    return listed(distinct(name for _, finding in findings for name in finding.environments), MOST)
 
 
 # What to do
@@ -267,7 +258,7 @@ def _remedy(
     judgement: Judgement, told: Sequence[Strip], answer: Answer | None, whole: Answer
 ) -> tuple[str, bool | None]:
     fix = best_fix(judgement.fixes)
-    if fix and whole.severity.rank >= Severity.VISIBLE.rank:
+    if fix and whole.severity.matters:
         return (
             f"{capital(fix.action)}: {reached(judgement, fix, [strip.head for strip in told])}",
             fix.basis is Basis.MEASURED,
@@ -296,39 +287,33 @@ def _facts(
     finding: Finding | None,
     whole: Answer,
 ) -> Iterable[Fact]:
-    if who := whose(told, whole):
-        yield Fact("Whose", who)
-    seen = since(judgement, answer, finding)
-    if seen:
-        yield Fact("Since", seen)
-    if answer and how_sure(answer):
-        yield Fact("How sure", how_sure(answer))
     fix = best_fix(judgement.fixes)
-    if fix and whole.severity.rank >= Severity.VISIBLE.rank:
-        yield Fact(FIX_COSTS, fix_cost(judgement, fix))
-    idle = [result for result in judgement.cells if result.status is not Status.OK]
-    left = judgement.facts.get("unselected")
-    rest = (
-        f"{count(left, 'cell')} of matrix.yaml not selected"
-        if isinstance(left, int) and left
-        else ""
+    facts = (
+        Fact("Whose", whose(told, whole)),
+        Fact("Since", since(judgement, answer, finding)),
+        Fact("How sure", how_sure(answer) if answer else ""),
+        Fact(FIX_COSTS, fix_cost(judgement, fix) if fix and whole.severity.matters else ""),
+        Fact("Not run", _not_run(judgement)),
+        Fact("Send to", send_to(judgement, answer, finding, whole)),
     )
-    if idle:
-        reasons = list(
-            dict.fromkeys(
-                f"{str(result.status).replace('_', ' ')}: {_brief(result)}" for result in idle
-            )
-        )
-        more = f"; {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
-        yield Fact(
-            "Not run",
-            f"{len(idle)} of {count(len(judgement.cells), 'cell')}: {'; '.join(reasons[:2])}{more}{rest and f'; {rest}'}",
-        )
-    elif judgement.cells:
-        yield Fact("Not run", rest or "nothing was left out")
-    to = send_to(judgement, answer, finding, whole)
-    if to:
-        yield Fact("Send to", to)
+    return (fact for fact in facts if fact.text)
+
+
+def _not_run(judgement: Judgement) -> str:
+    """Returns how many cells were not run and why; empty of a matrix without cells."""
+    left = judgement.facts.get("unselected")
+    rest = ""
+    if isinstance(left, int) and left:
+        rest = f"{count(left, 'cell')} of matrix.yaml not selected"
+    idle = [result for result in judgement.cells if not result.status.ok]
+    if not idle:
+        return (rest or "nothing was left out") if judgement.cells else ""
+    reasons = distinct(
+        f"{str(result.status).replace('_', ' ')}: {_brief(result)}" for result in idle
+    )
+    more = [f"{len(reasons) - 2} more reasons"] if len(reasons) > 2 else []
+    parts = (*reasons[:2], *more, *([rest] if rest else []))
+    return f"{len(idle)} of {count(len(judgement.cells), 'cell')}: {'; '.join(parts)}"
 
 
 def _brief(result: CellResult) -> str:

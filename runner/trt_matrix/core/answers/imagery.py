@@ -30,7 +30,7 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
 
     Nothing where not even the evaluation images themselves would make a better table.
     """
-    if report is None or now.cell.pass_.source is None or _hopeless(now, report):
+    if report is None or now.pass_.source is None or _hopeless(now, report):
         return
     bad = bad_heads(now)
     before = of_cell(now)
@@ -56,7 +56,7 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
                 basis=Basis.SIMULATED,
                 now=before,
                 reaches=KeptQuality(sqnr_db=reaches),
-                against=now.cell.id,
+                against=now.id,
             )
     said = [claim for claim in report.said(hints=False) if claim.concern in OF_IMAGES]
     if not any(unseen.sure and bad_too(unseen.heads) for unseen in report.unseen):
@@ -75,7 +75,7 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
             basis=Basis.UNKNOWN,
             now=before,
             reaches=KeptQuality(),
-            against=now.cell.id,
+            against=now.id,
         )
 
 

@@ -1,16 +1,15 @@
 """What a cell, or a simulation, keeps; what of a cell is bad; and what one keeps more than another."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from trt_matrix.core import severity
 from trt_matrix.core.answers.rows import says_something
-from trt_matrix.core.boxes.results import ALL
+from trt_matrix.core.collecting import present
 from trt_matrix.core.diagnosis.record import Numbers, SetRecord
 from trt_matrix.core.fix import KeptQuality
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.metrics import sqnr_db
-from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import FAULTS
 
 WORTH_DB = 0.5
@@ -20,29 +19,25 @@ NOISES = 2.0
 
 
 def of_cell(result: CellResult) -> KeptQuality:
-    whole = result.boxes.whole if result.boxes else None
-    changes = whole.changes[ALL] if whole else None
-    gates = (result.passed, *(head.passed for head in result.heads))
-    known = [gate for gate in gates if gate is not None]
+    whole = result.whole_boxes
+    changes = whole.total if whole else None
+    gates = present((result.passed, *(head.passed for head in result.heads)))
+    timed = result.latency if not result.latency_disturbed else None
     return KeptQuality(
-        sqnr_db={head.head: head.error.sqnr_db for head in result.heads if says_something(head)},
+        sqnr_db={head.head: head.sqnr_db for head in result.heads if says_something(head)},
         ap_drop=whole.ap_drop if whole else None,
         lost=changes.lost if changes else None,
         new=changes.new if changes else None,
         boxes=changes.reference if changes else None,
-        latency_s=result.latency.median_s
-        if result.latency and not result.latency_disturbed
-        else None,
-        holds=all(known) if known else None,
+        latency_s=timed.median_s if timed else None,
+        holds=all(gates) if gates else None,
     )
 
 
 def of_set(record: SetRecord, *, gated: bool) -> KeptQuality:
     """Returns what a diagnosis simulated of one state.
 
-    Args:
-        record: Of it.
-        gated: Whether there is any limit.
+    `gated`: whether there is any limit.
     """
     numbers = {name: head.sqnr_db for name, head in record.heads.items()}
     return of_numbers(numbers, record.whole, holds=not record.failing if gated else None)
@@ -64,26 +59,19 @@ def of_numbers(
 def of_errors(errors: Mapping[str, float], result: CellResult) -> KeptQuality:
     """Returns what exact arithmetic keeps, and an engine that loses beyond its scales what this one does.
 
-    Args:
-        errors: Head → NMSE, over all images.
-        result: The cell whose engine would run it.
+    `errors` are NMSE by head; `result` is the cell whose engine would run it.
     """
-    reached = {}
-    for head in result.heads:
-        if head.head in errors and says_something(head):
-            engine = max(head.budget.engine, 0.0) if head.budget else 0.0
-            reached[head.head] = sqnr_db(errors[head.head] + engine)
+    reached = {
+        head.head: sqnr_db(
+            errors[head.head] + (max(head.budget.engine, 0.0) if head.budget else 0.0)
+        )
+        for head in result.heads
+        if head.head in errors and says_something(head)
+    }
     gates = [(head.head, gate) for head in result.heads for gate in (*head.gates, *result.gates)]
     judged = gates and all(gate.name == "sqnr_db" for _, gate in gates)
-    held = [reached.get(name) for name, _ in gates]
-    return KeptQuality(
-        sqnr_db=reached,
-        holds=all(
-            db is not None and db >= gate.limit for db, (_, gate) in zip(held, gates, strict=True)
-        )
-        if judged
-        else None,
-    )
+    held = ((db := reached.get(head)) is not None and db >= gate.limit for head, gate in gates)
+    return KeptQuality(sqnr_db=reached, holds=all(held) if judged else None)
 
 
 # What is bad
@@ -94,23 +82,16 @@ def bad_heads(result: CellResult) -> tuple[str, ...]:
     return tuple(
         head.head
         for head in result.heads
-        if head.error.sqnr_db is not None and says_something(head) and _bad(head)
+        if head.sqnr_db is not None
+        and says_something(head)
+        and (head.passed is False or head.kinds & FAULTS or severity.of_boxes(head.boxes).matters)
     )
-
-
-def _bad(head: HeadResult) -> bool:
-    found = any(verdict.kind in FAULTS for verdict in head.verdicts)
-    return head.passed is False or found or _seen(severity.of_boxes(head.boxes))
 
 
 def is_bad(result: CellResult) -> bool:
     """Whether something is wrong with a head of a cell, or with all of its boxes together."""
-    whole = severity.of_boxes(result.boxes.whole if result.boxes else None)
-    return bool(bad_heads(result)) or result.passed is False or _seen(whole)
-
-
-def _seen(one: Severity) -> bool:
-    return one.rank >= Severity.VISIBLE.rank
+    whole = severity.of_boxes(result.whole_boxes)
+    return bool(bad_heads(result)) or result.passed is False or whole.matters
 
 
 # What is gained
@@ -189,20 +170,20 @@ def _boxes_back(now: KeptQuality, reaches: KeptQuality) -> float | None:
     return back / boxes if abs(back) > sum(wrong) ** 0.5 else 0.0
 
 
-def beyond_builds(now: CellResult, other: CellResult, heads: Iterable[str]) -> bool | None:
+def beyond_builds(now: CellResult, other: CellResult, heads: Collection[str]) -> bool | None:
     """Says whether another cell is better by more than builds differ, in one of these heads.
 
     None where nobody knows how they differ.
     """
     known: list[bool] = []
-    theirs = {head.head: head for head in other.heads}
     for head in now.heads:
-        if head.head not in heads or head.head not in theirs:
+        theirs = other.head(head.head)
+        if head.head not in heads or theirs is None:
             continue
-        noises = [_noise(now, head), _noise(other, theirs[head.head])]
-        better = (head.error.nmse or 0.0) - (theirs[head.head].error.nmse or 0.0)
-        if None not in noises:
-            known.append(better > NOISES * sum(noise**2 for noise in noises if noise) ** 0.5)
+        noises = present((_noise(now, head), _noise(other, theirs)))
+        if len(noises) == 2:
+            better = (head.error.nmse or 0.0) - (theirs.error.nmse or 0.0)
+            known.append(better > NOISES * sum(noise**2 for noise in noises) ** 0.5)
     return any(known) if known else None
 
 

@@ -5,25 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trt_matrix.core import severity
-from trt_matrix.core.answer import Answer, Finding
-from trt_matrix.core.answers.findings import (
-    BEARABLE,
-    BOXES,
-    DECODE_SAYS,
-    GATE_SAYS,
-    HARM_UNKNOWN,
-    findings,
-    lead,
-    planned,
-)
-from trt_matrix.core.answers.making import VERSIONS
-from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answer import BEARABLE, BOXES, HARM_UNKNOWN, Answer, Finding, lead
+from trt_matrix.core.answers.degree import NOTHING
+from trt_matrix.core.answers.findings import DECODE_SAYS, GATE_SAYS, findings
+from trt_matrix.core.answers.rows import Row, environments_of, int8_of, rows_of
 from trt_matrix.core.answers.sentences import alike, kept, up
 from trt_matrix.core.answers.speaking import speaking
+from trt_matrix.core.answers.verdict_groups import VERSIONS
 from trt_matrix.core.answers.wide import wide_sentence
-from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import Precision, Status
-from trt_matrix.core.judgement import CellResult
+from trt_matrix.core.cells import Status
+from trt_matrix.core.collecting import distinct, present
+from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.manifest import WideWeight
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import shares_of
@@ -37,7 +29,6 @@ SPARED_DB = 0.5
 """Better than its simulation by so much, an int8 cell ran layers in float."""
 ANY = "any result of it"
 DOCTOR = "`trt-matrix doctor` says what can run here"
-HARMLESS = (Severity.NONE, Severity.HARMLESS)
 OF_VERSION = frozenset({*VERSIONS, Kind.FP32_REGRESSION, Kind.CALIBRATOR_REGRESSION})
 """Beside these nobody may say that it is not the version's."""
 
@@ -55,15 +46,8 @@ def answers(
 ) -> tuple[Answer, ...]:
     """Returns an answer a head.
 
-    Args:
-        heads: In the order of matrix.yaml.
-        results: Every planned cell.
-        baseline: The environment that the others are compared with.
-        blame: Head → which calibration images made its table bad.
-        equal: Versions that were shown to lose the same.
-        problems: Head → what is wrong with its reference.
-        wide: Weights whose channels differ too much for one scale, the widest first.
-        boxless: Whether the network is known to make no boxes: then none are missed.
+    `blame` says of a head which calibration images made its table bad, `problems` what is wrong with its reference;
+    `wide` are weights whose channels differ too much for one scale, the widest first.
     """
     return tuple(
         _answer(
@@ -95,7 +79,7 @@ def _answer(
     boxless: bool,
 ) -> Answer:
     rows = rows_of(head, results)
-    found = tuple(
+    told_findings = tuple(
         replace(finding, text=f"{finding.text} {text}")
         if (text := more.get(finding.kind))
         else finding
@@ -107,53 +91,54 @@ def _answer(
     judged = speaking(int8)
     missing = _unseen(rows, int8, results, boxless=boxless)
     unseen = tuple(what for what, _ in missing)
-    wrong = lead(found) is not None
-    first = lead(found, unseen)
+    wrong = lead(told_findings) is not None
+    first = lead(told_findings, unseen)
     worst = _told_of(first, int8) or next(iter(judged), None)
     matters = severity.worst(
         (
-            *(finding.severity for finding in found if not finding.beaten),
-            *(_row_severity(row) for row in (*judged, *_floats(rows))),
+            *(finding.severity for finding in told_findings if not finding.beaten),
+            *(_row_severity(row.head) for row in (*judged, *_floats(rows))),
         )
     )
     lost = severity.worst(severity.of_boxes(row.boxes) for _, row in rows)
-    clean = not wrong and not missing and matters in HARMLESS and lost in HARMLESS
-    equality = " ".join(alike(equal, accused(found), _gone(found)))
-    told = (
-        [first.text, _lost_besides(first, judged)]
-        if first
-        else [_nothing(rows, int8, baseline, lost, beaten=wrong)]
-    )
+    clean = not wrong and not missing and not matters.matters and not lost.matters
+    if first:
+        fault, advice, confidence = first.fault, first.advice, first.confidence
+        texts = [first.text, _lost_besides(first, judged)]
+    else:
+        fault = _no_fault(told_findings, judged, unseen, clean=clean, passed=passed)
+        advice = _advice([do for _, do in missing], clean=clean, boxless=boxless)
+        confidence = ""
+        texts = [_nothing(rows, int8, baseline, lost, beaten=wrong)]
+    texts += alike(equal, accused(told_findings), _gone(told_findings))
     return Answer(
         head=head,
-        fault=first.fault
-        if first
-        else _no_fault(found, judged, unseen, clean=clean, passed=passed),
-        findings=found,
-        text=" ".join(filter(None, (*told, equality))),
-        advice=first.advice
-        if first
-        else _advice([do for _, do in missing], clean=clean, boxless=boxless),
-        confidence=first.confidence if first else "",
+        fault=fault,
+        findings=told_findings,
+        text=" ".join(filter(None, texts)),
+        advice=advice,
+        confidence=confidence,
         passed=passed,
         severity=matters,
         clean=clean,
         unseen=unseen,
-        shares=shares_of(worst[0].cell.id, worst[1].budget) if worst and worst[1].budget else None,
+        shares=shares_of(worst.result.id, worst.head.budget)
+        if worst and worst.head.budget
+        else None,
     )
 
 
 def _lost_besides(first: Finding, judged: Sequence[Row]) -> str:
     """Returns what became of boxes where they say that it is worse than what leads the card."""
-    worst = max(judged, key=lambda row: severity.of_boxes(row[1].boxes).rank, default=None)
-    boxes = worst[1].boxes if worst else None
+    worst = max(judged, key=lambda row: severity.of_boxes(row.head.boxes).rank, default=None)
+    boxes = worst.head.boxes if worst else None
     if worst is None or boxes is None:
         return ""
     if severity.of_boxes(boxes).rank <= max(first.severity.rank, Severity.HARMLESS.rank):
         return ""
     made_of = f", counted for {listed(boxes.made_of)} together" if len(boxes.made_of) > 1 else ""
     lost = ", ".join(severity.box_harm(boxes))
-    return f"In {worst[0].cell.id} {lost}{made_of}: whether by this, no test says."
+    return f"In {worst.result.id} {lost}{made_of}: whether by this, no test says."
 
 
 def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
@@ -163,21 +148,18 @@ def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
     """
     if first is None or first.beaten:
         return None
-    told = [row for row in int8 if row[0].cell.id in first.cells and row[1].budget]
-    judged = {result.cell.id for result, _ in speaking(int8)}
-    about = [row for row in told if row[0].cell.id in judged] or told
-    return max(about, key=lambda row: row[1].error.nmse or 0.0, default=None)
+    told = [row for row in int8 if row.result.id in first.cells and row.head.budget]
+    judged = {row.result.id for row in speaking(int8)}
+    about = [row for row in told if row.result.id in judged] or told
+    return max(about, key=lambda row: row.head.error.nmse or 0.0, default=None)
 
 
 def _floats(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row[0].cell.pass_.precision is not Precision.INT8]
+    return [row for row in rows if not row.result.pass_.is_int8]
 
 
-def _row_severity(row: Row) -> Severity:
-    _, head = row
-    if head.passed is False:
-        return Severity.SEVERE
-    return severity.of_boxes(head.boxes)
+def _row_severity(head: HeadResult) -> Severity:
+    return Severity.SEVERE if head.passed is False else severity.of_boxes(head.boxes)
 
 
 def accused(found: Sequence[Finding]) -> frozenset[str]:
@@ -193,7 +175,7 @@ def _gone(found: Sequence[Finding]) -> frozenset[str]:
         name
         for finding in found
         if finding.kind is Kind.BROKEN_OUTPUT
-        or (finding.kind is Kind.COULD_NOT_RUN and not planned(finding))
+        or (finding.kind is Kind.COULD_NOT_RUN and not finding.planned)
         for name in finding.environments
     )
 
@@ -202,54 +184,46 @@ def _unseen(
     rows: Sequence[Row], int8: Sequence[Row], results: Sequence[CellResult], *, boxless: bool
 ) -> list[tuple[str, str]]:
     """Returns what nobody has looked at, and what to do so that somebody can."""
-    found = []
+    unseen = []
     if not rows:
         return [(ANY, f"run a cell of it ({DOCTOR})")]
-    known = [head for _, head in int8 if head.budget]
-    if len(known) < len(int8):
+    if any(not row.head.budget for row in int8):
         # A gate that holds says nothing of what its scales would keep: that may be far more.
-        found.append(
+        unseen.append(
             ("what 8 bits must cost, since some tables are not known", "record every table")
         )
     if boxless or _beside_boxes(int8):
         # No number of dB is safe in every application: only a gate says what this one bears.
-        if any(head.passed is None for _, head in int8):
-            found.append((BEARABLE, GATE_SAYS))
-    elif any(head.boxes is None for _, head in int8):
+        if any(row.head.passed is None for row in int8):
+            unseen.append((BEARABLE, GATE_SAYS))
+    elif any(row.head.boxes is None for row in int8):
         # A head whose objects all became background can keep 27 dB, and a gate of 20.
-        found.append((BOXES, DECODE_SAYS))
-    if any(v.kind is Kind.NOT_COMPARABLE for _, row in rows for v in row.verdicts):
-        found.append(("cells that could not be compared", "mend what they lack"))
+        unseen.append((BOXES, DECODE_SAYS))
+    if any(Kind.NOT_COMPARABLE in row.head.kinds for row in rows):
+        unseen.append(("cells that could not be compared", "mend what they lack"))
     left = sum(result.status is Status.NOT_RUN for result in results)
+    quantised = [result for result in results if result.pass_.is_int8]
     if left:
-        found.append((f"{count(left, 'cell')} that had no turn", "run them"))
-    elif not int8 and _planned_int8(results):
+        unseen.append((f"{count(left, 'cell')} that had no turn", "run them"))
+    elif not int8 and quantised and all(result.status.never_started for result in quantised):
         # That floating point is sound says nothing of what was asked.
-        found.append(("int8, of which no cell ran", f"run a cell in int8 ({DOCTOR})"))
-    single = [
-        result.cell.environment for result, _ in int8 if result.repeats < 2 and not result.fixed
-    ]
+        unseen.append(("int8, of which no cell ran", f"run a cell in int8 ({DOCTOR})"))
+    single = [row.result for row in int8 if row.result.repeats < 2 and not row.result.fixed]
     if single:
-        names = listed(list(dict.fromkeys(single)), 3)
-        found.append((f"another build of {names}", "measure with 2 repeats or more"))
-    return found
+        names = listed(environments_of(single), 3)
+        unseen.append((f"another build of {names}", "measure with 2 repeats or more"))
+    return unseen
 
 
 def _beside_boxes(int8: Sequence[Row]) -> bool:
     """Whether boxes are made of other heads alone: of a class of the whole image there are none."""
-    return all(head.boxes is None for _, head in int8) and any(
-        other.boxes for result, _ in int8 for other in result.heads
+    return all(row.head.boxes is None for row in int8) and any(
+        other.boxes for row in int8 for other in row.result.heads
     )
 
 
-def _planned_int8(results: Sequence[CellResult]) -> bool:
-    """Whether cells are in int8, and none of them was started."""
-    quantised = [result for result in results if result.cell.pass_.precision is Precision.INT8]
-    return bool(quantised) and all(result.status.never_started for result in quantised)
-
-
 def _no_fault(
-    found: Sequence[Finding],
+    findings: Sequence[Finding],
     judged: Sequence[Row],
     unseen: Sequence[str],
     *,
@@ -259,13 +233,13 @@ def _no_fault(
     if ANY in unseen:
         return "nothing to judge"
     if clean:
-        return "nobody's: nothing is wrong"
-    fallback = next((finding for finding in found if finding.kind is Kind.PRECISION_FALLBACK), None)
-    if fallback:
-        return fallback.fault
+        return NOTHING
+    for finding in findings:
+        if finding.kind is Kind.PRECISION_FALLBACK:
+            return finding.fault
     if passed is False:
         return "below the gate, no cause found"
-    keeps = [head.error.sqnr_db for _, head in judged if head.error.sqnr_db is not None]
+    keeps = present(row.head.sqnr_db for row in judged)
     if HARM_UNKNOWN.intersection(unseen) and passed is None and keeps:
         return f"not known whether it matters: int8 keeps {span(keeps)} dB"
     return "nothing found, but not all was seen" if unseen else "boxes change, within the gate"
@@ -279,41 +253,37 @@ def _nothing(
     looked = _looked(rows, int8, baseline)
     apart = "Apart from tables that another one beats, nothing" if beaten else "Nothing"
     text = f"{apart} was found: {looked}." if looked else ""
-    if lost not in HARMLESS:
+    if lost.matters:
         text = "Boxes change, within the gates that are set."
     return " ".join(filter(None, (text, kept(int8, baseline))))
 
 
 def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
     """Returns what was looked at, and with what result."""
-    others = [
-        verdict
-        for _, head in rows
-        for verdict in head.verdicts
-        if verdict.kind is Kind.OK and verdict.bound_db is not None
+    sound = [
+        (row.result.environment, verdict.bound_db)
+        for row in rows
+        for verdict in row.head.verdicts
+        if verdict.kind is Kind.OK
     ]
     parts = []
-    most = max((other.bound_db or 0.0 for other in others), default=math.inf)
+    most = max(present(bound for _, bound in sound), default=math.inf)
     if most <= TELLING_DB:
         bound = f"more than {up(max(most, 0.0))} dB worse than the baseline (95 %)"
-        some = any(
-            verdict.kind is Kind.OK and verdict.bound_db is None
-            for result, head in rows
-            for verdict in head.verdicts
-            if result.cell.environment != baseline
-        )
+        some = any(unknown is None for name, unknown in sound if name != baseline)
         whose = "of the cells that could be compared none" if some else "no version"
         parts.append(f"{whose} is {bound}")
-    if int8 and all(head.budget for _, head in int8):
+    if int8 and all(row.head.budget for row in int8):
         gains = _gains(int8)
         if gains:
             most = max(0.0, -min(gain for _, gain in gains))
             parts.append(f"int8 measures at most {up(most)} dB worse than its scales must cost")
         parts += _spared(gains)
-    elif keeps := [head.error.sqnr_db for _, head in int8 if head.error.sqnr_db is not None]:
+    elif keeps := present(row.head.sqnr_db for row in int8):
         parts.append(f"int8 keeps {span(keeps)} dB, and what it could keep is not known")
-    if int8 and all(head.boxes for _, head in int8):
-        gone = any(head.boxes and head.boxes.changes[ALL].lost for _, head in int8)
+    boxes = present(row.head.boxes for row in int8)
+    if int8 and len(boxes) == len(int8):
+        gone = any(box.total.lost for box in boxes)
         parts.append("boxes change less than matters" if gone else "no box is lost")
     if _floats(rows):
         parts.append("floating point is sound")
@@ -324,7 +294,7 @@ def _gains(int8: Sequence[Row]) -> list[tuple[str, float]]:
     """Returns (environment, how much better it is than exact arithmetic with its scales, in dB)."""
     return [
         (
-            result.cell.environment,
+            result.environment,
             10 * math.log10((budget.limit + budget.calibration) / budget.observed),
         )
         for result, head in int8
@@ -337,8 +307,7 @@ def _spared(gains: Sequence[tuple[str, float]]) -> list[str]:
     better = [(name, gain) for name, gain in gains if gain >= SPARED_DB]
     if not better:
         return []
-    names = list(dict.fromkeys(name for name, _ in better))
-    most = span(gain for _, gain in better)
+    names, most = distinct(name for name, _ in better), span(gain for _, gain in better)
     return [
         f"{listed(names, 3)} {verb('keep', names)} {most} dB more than a full 8-bit network: some of it ran in float"
     ]

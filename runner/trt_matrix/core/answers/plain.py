@@ -1,17 +1,18 @@
 """What needs no test: broken outputs, cells that did not run, int8 that is none, boxes lost for no known cause."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
-from trt_matrix.core.answers.making import made
-from trt_matrix.core.answers.rows import Row, ToldVerdict, environments, told_of
-from trt_matrix.core.answers.sureness import UNDECIDED
+from trt_matrix.core.answers.rows import Row, environments_of, told_of
+from trt_matrix.core.answers.sureness import SEEN, UNDECIDED
+from trt_matrix.core.answers.verdict_groups import VerdictGroup
+from trt_matrix.core.answers.versions import converted
 from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.judgement import CellResult
-from trt_matrix.core.reduced.conversion_sentences import converted_sentences
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import capital, count, listed, span
@@ -20,114 +21,95 @@ from trt_matrix.core.words import capital, count, listed, span
 def broken(rows: Sequence[Row]) -> list[Finding]:
     """Returns what is wrong with outputs in themselves, one finding a reason."""
     findings = []
-    for why, told_verdicts in _by_why(told_of(rows, Kind.BROKEN_OUTPUT)).items():
-        names = environments(told_verdicts)
-        passes = list(dict.fromkeys(row.result.cell.pass_.name for row in told_verdicts))
-        finding = made(
-            told_verdicts,
-            rows,
+    for why, group in _by_why(rows, Kind.BROKEN_OUTPUT):
+        names = group.environments
+        finding = group.finding(
             f"a broken output: {why.split(' in ')[0]} in {listed(names, 3)}",
-            f"The output of {listed(names)} in {listed(passes)} is broken: {why}. No number of it means "
-            f"anything.{converted_sentences((row.result.cell.environment, row.result.facts) for row in told_verdicts)}",
-            _broken_advice(why, told_verdicts, rows),
+            f"The output of {listed(names)} in {listed(group.passes)} is broken: {why}. No number of it means "
+            f"anything.{converted(group)}",
+            _broken_advice(why, group),
             Severity.SEVERE,
         )
         findings.append(replace(finding, fails=True, beaten=False))
     return findings
 
 
-def _broken_advice(why: str, told_verdicts: Sequence[ToldVerdict], rows: Sequence[Row]) -> str:
+def _broken_advice(why: str, group: VerdictGroup) -> str:
+    fp32_first = "Mend fp32 there first: options, a custom layer, the parser."
     if "with its scales" in why:
         return (
             "Use another table, or keep layers in float: with these scales nothing is left of it."
         )
-    if any(row.result.cell.pass_.precision is Precision.FP32 for row in told_verdicts):
-        return "Mend fp32 there first: options, a custom layer, the parser."
-    places = {(row.result.cell.environment, row.result.cell.device) for row in told_verdicts}
+    results = [row.result for row in group.verdicts]
+    if any(result.pass_.precision is Precision.FP32 for result in results):
+        return fp32_first
+    places = {result.place for result in results}
     floats = [
-        (result, head)
-        for result, head in rows
-        if result.cell.pass_.precision is Precision.FP32
-        and (result.cell.environment, result.cell.device) in places
+        row
+        for row in group.rows
+        if row.result.pass_.precision is Precision.FP32 and row.result.place in places
     ]
-    wrong = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
-    if any(verdict.kind in wrong for _, head in floats for verdict in head.verdicts):
-        return "Mend fp32 there first: options, a custom layer, the parser."
-    if {(result.cell.environment, result.cell.device) for result, _ in floats} == places:
-        precisions = list(
-            dict.fromkeys(str(row.result.cell.pass_.precision) for row in told_verdicts)
-        )
+    if any(row.head.kinds & {Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION} for row in floats):
+        return fp32_first
+    if {row.result.place for row in floats} == places:
+        precisions = distinct(str(result.pass_.precision) for result in results)
         return (
-            f"fp32 is sound in {listed(environments(told_verdicts), 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
+            f"fp32 is sound in {listed(group.environments, 3)}: look for the first layer that overflows or is never fed in {listed(precisions)}, and "
             "keep it in fp32."
         )
     return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
 
 
 def unquantised(rows: Sequence[Row]) -> list[Finding]:
-    findings = []
-    for why, told_verdicts in _by_why(told_of(rows, Kind.NOTHING_QUANTISED)).items():
-        names = environments(told_verdicts)
-        findings.append(
-            made(
-                told_verdicts,
-                rows,
-                f"nothing was quantised in {listed(names, 3)}",
-                f"Int8 in {listed(names)} is none: {why}. That a gate holds there says nothing of int8.",
-                "Look below at the layers' precision, and why the engine left them in float.",
-                Severity.VISIBLE,
-            )
+    """Returns int8 cells in which nothing ran in int8, one finding a reason."""
+    return [
+        group.finding(
+            f"nothing was quantised in {listed(group.environments, 3)}",
+            f"Int8 in {listed(group.environments)} is none: {why}. That a gate holds there says nothing of int8.",
+            "Look below at the layers' precision, and why the engine left them in float.",
+            Severity.VISIBLE,
         )
-    return findings
+        for why, group in _by_why(rows, Kind.NOTHING_QUANTISED)
+    ]
 
 
 def tables(rows: Sequence[Row]) -> list[Finding]:
     """Returns tables of recorded outputs that are not used, one finding a reason: the outputs are judged."""
-    groups: dict[str, list[CellResult]] = {}
-    for result, _ in rows:
-        if result.table_problem:
-            groups.setdefault(result.table_problem, []).append(result)
-    findings = []
-    for why, results in groups.items():
-        names = list(dict.fromkeys(result.cell.environment for result in results))
-        ids = [result.cell.id for result in results]
-        findings.append(
-            Finding(
-                kind=Kind.NOT_COMPARABLE,
-                fault=f"not divided: the table of {listed(names, 3)} is not used",
-                text=f"The table of {listed(ids, 3)} is not used: {why}{'' if why.endswith('?') else '.'} The "
-                "outputs are judged without it: what is the table's, and what the engine's, stays open.",
-                advice="Put the table right, and run again: only what its file changed is read anew.",
-                environments=tuple(names),
-                cells=tuple(ids),
-                severity=Severity.VISIBLE,
-                confidence="seen, not inferred",
-            )
+    groups = grouped(
+        (row.result.table_problem, row.result) for row in rows if row.result.table_problem
+    )
+    return [
+        Finding(
+            kind=Kind.NOT_COMPARABLE,
+            fault=f"not divided: the table of {listed(environments_of(results), 3)} is not used",
+            text=f"The table of {listed([result.id for result in results], 3)} is not used: {why}{'' if why.endswith('?') else '.'} The "
+            "outputs are judged without it: what is the table's, and what the engine's, stays open.",
+            advice="Put the table right, and run again: only what its file changed is read anew.",
+            environments=tuple(environments_of(results)),
+            cells=tuple(result.id for result in results),
+            severity=Severity.VISIBLE,
+            confidence=SEEN,
         )
-    return findings
+        for why, results in groups.items()
+    ]
 
 
 def unexplained(rows: Sequence[Row]) -> list[Finding]:
     """Returns losses of boxes, and gates that fail, of which no test names the cause."""
-    told_verdicts = told_of(rows, Kind.UNEXPLAINED_LOSS)
-    if not told_verdicts:
+    verdicts = told_of(rows, Kind.UNEXPLAINED_LOSS)
+    if not verdicts:
         return []
-    where = list(dict.fromkeys(row.result.cell.id for row in told_verdicts))
-    suspected = dict.fromkeys(
-        row.verdict.suspected for row in told_verdicts if row.verdict.suspected
+    where = distinct(row.result.id for row in verdicts)
+    suspected = distinct(present(row.verdict.suspected for row in verdicts))
+    whose = " or ".join(KINDS[kind].suspicion for kind in suspected)
+    why = distinct((row.verdict.why or "").replace(") (", "; ") for row in verdicts)
+    finding = VerdictGroup(verdicts, rows).finding(
+        f"not known; the largest part of the error is {whose}" if whose else "not known",
+        f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
+        f"Compare the budget{' and the boxes' if any(row.head.boxes for row in verdicts) else ''} below.",
+        severity.worst(severity.of_boxes(row.head.boxes) for row in verdicts),
     )
-    whose = " or ".join(KINDS[kind].suspicion for kind in suspected if kind)
-    why = list(dict.fromkeys((row.verdict.why or "").replace(") (", "; ") for row in told_verdicts))
-    return [
-        made(
-            told_verdicts,
-            rows,
-            f"not known; the largest part of the error is {whose}" if whose else "not known",
-            f"{listed(where, 3)}: {listed(why, 2)}, and no test names a cause.",
-            f"Compare the budget{' and the boxes' if any(row.head.boxes for row in told_verdicts) else ''} below.",
-            severity.worst(severity.of_boxes(row.head.boxes) for row in told_verdicts),
-        )
-    ]
+    return [finding]
 
 
 def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
@@ -137,30 +119,30 @@ def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
     """
     findings = []
     for result, head in rows:
-        if result.cell.environment != baseline or not head.error.nmse or head.budget:
+        if result.environment != baseline or not head.error.nmse or head.budget:
             continue
         compared = [
-            (other.cell.environment, verdict.effect)
+            (other.environment, verdict.effect)
             for other, its in rows
             for verdict in its.verdicts
-            if verdict.against == result.cell.id and verdict.kind is Kind.OK and verdict.effect
+            if verdict.against == result.id and verdict.kind is Kind.OK and verdict.effect
         ]
         better = {
             name: -effect.db for name, effect in compared if effect.high_db <= -severity.SQNR_DB[0]
         }
-        if 2 * len(better) <= len(compared) or result.cell.pass_.precision != "int8":
+        if 2 * len(better) <= len(compared) or result.pass_.precision != "int8":
             continue
         names = list(better)
         findings.append(
             Finding(
                 kind=Kind.INCONCLUSIVE,
                 fault=f"not decided; perhaps {baseline}, the baseline itself",
-                text=f"In {result.cell.pass_.name} {baseline}, the baseline, keeps {span(better.values())} dB less "
+                text=f"In {result.pass_.name} {baseline}, the baseline, keeps {span(better.values())} dB less "
                 f"than {listed(names, 3)}. Whether it loses that, or they ran layers in float, nobody can say "
                 "without the tables.",
                 advice=f"Record the tables, or name {names[0]} as `baseline`: what is measured stays.",
                 environments=(baseline,),
-                cells=(result.cell.id,),
+                cells=(result.id,),
                 severity=severity.of_db(max(better.values())),
                 confidence=UNDECIDED,
             )
@@ -170,33 +152,33 @@ def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
 
 def did_not_run(results: Sequence[CellResult]) -> list[Finding]:
     """Returns what planned cells did not run: a finding a reason of those that failed, one of all others."""
-    groups: dict[tuple[Status, str], list[CellResult]] = {}
-    for result in results:
-        if result.status is not Status.OK or result.reason:
-            groups.setdefault((result.status, operator_of(result) or _first(result)), []).append(
-                result
-            )
-    tried = {key: cells for key, cells in groups.items() if not key[0].never_started}
+    groups = grouped(
+        ((result.status, operator_of(result) or _first(result)), result)
+        for result in results
+        if not result.status.ok or result.reason
+    )
     rest = {key: cells for key, cells in groups.items() if key[0].never_started}
-    findings = [_not_run(status, why, cells, results) for (status, why), cells in tried.items()]
+    findings = [
+        _not_run(status, why, cells, results)
+        for (status, why), cells in groups.items()
+        if not status.never_started
+    ]
     return [*findings, _never_started(rest)] if rest else findings
 
 
 def _never_started(groups: Mapping[tuple[Status, str], Sequence[CellResult]]) -> Finding:
-    cells = [result for some in groups.values() for result in some]
-    names = list(dict.fromkeys(result.cell.environment for result in cells))
+    cells = [result for results in groups.values() for result in results]
     told = [
-        f"{listed(list(dict.fromkeys(result.cell.environment for result in some)), 3)} ({why})"
-        for (_, why), some in groups.items()
+        f"{listed(environments_of(results), 3)} ({why})" for (_, why), results in groups.items()
     ]
     return Finding(
         kind=Kind.COULD_NOT_RUN,
         fault=f"{count(len(cells), 'cell')} did not run",
         text=f"Not run, so nothing is known of them: {'; '.join(told)}.",
         advice="`trt-matrix doctor` says what can run here.",
-        environments=tuple(names),
-        cells=tuple(result.cell.id for result in cells),
-        confidence="seen, not inferred",
+        environments=tuple(environments_of(cells)),
+        cells=tuple(result.id for result in cells),
+        confidence=SEEN,
     )
 
 
@@ -224,54 +206,49 @@ def _first(result: CellResult) -> str:
 def _not_run(
     status: Status, why: str, cells: Sequence[CellResult], results: Sequence[CellResult]
 ) -> Finding:
-    names = list(dict.fromkeys(result.cell.environment for result in cells))
-    passes = list(dict.fromkeys(result.cell.pass_.name for result in cells))
+    names = environments_of(cells)
+    passes = distinct(result.pass_.name for result in cells)
     told = {
         Status.OK: "ran in part",
         Status.JOB_FAILED: "failed",
         Status.CRASHED: "crashed",
         Status.TIMED_OUT: "ran out of time",
     }[status]
-    ran = dict.fromkeys(
-        result.cell.environment
-        for result in results
-        if result.status is Status.OK and result.cell.pass_.name in passes
+    ran = environments_of(
+        result for result in results if result.status.ok and result.pass_.name in passes
     )
-    failed = status.failed
+    others = [name for name in ran if name not in names]
     at = why if why.startswith("operator ") else ""
-    if why.startswith("operator "):
+    if at:
         why = f"{why}: {_first(cells[0])}"
     return Finding(
         kind=Kind.COULD_NOT_RUN,
         fault=f"{listed(names, 3)} {told}",
-        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, ran, results)}: "
+        text=f"{listed(names)} {told} ({count(len(cells), 'cell')}: {listed(passes, 3)}){_span(names, others, results)}: "
         f"{why}.",
-        advice=_log_advice(at, [name for name in ran if name not in names])
-        if failed
+        advice=_log_advice(at, others)
+        if status.failed
         else "Read the log of the repeat that failed: it may fail again.",
         environments=tuple(names),
-        cells=tuple(result.cell.id for result in cells),
-        severity=Severity.SEVERE if failed else Severity.VISIBLE,
-        confidence="seen, not inferred",
-        fails=failed,
+        cells=tuple(result.id for result in cells),
+        severity=Severity.SEVERE if status.failed else Severity.VISIBLE,
+        confidence=SEEN,
+        fails=status.failed,
     )
 
 
 def _log_advice(at: str, others: Sequence[str]) -> str:
     """Returns where to look, and who ran what failed.
 
-    Args:
-        at: Which operator stopped it; empty where nobody said.
-        others: Environments in which the same pass ran.
+    It stopped `at` an operator, where anybody said; in `others` the same pass ran.
     """
     stopped = f": it stopped at {at}" if at else ""
     ran = f". {listed(others, 3)} ran it" if others else ""
     return f"Read the log, in the report under Cells{stopped}{ran}."
 
 
-def _span(names: Sequence[str], ran: Iterable[str], results: Sequence[CellResult]) -> str:
+def _span(names: Sequence[str], others: Sequence[str], results: Sequence[CellResult]) -> str:
     """Returns `, since v3 (v2 is the last that ran)` or `, until …`, where versions in the names say so."""
-    others = [name for name in dict.fromkeys(ran) if name not in names]
     order = _order_of([*names, *others], results) if others else None
     if order is None:
         return ""
@@ -296,14 +273,12 @@ def _order_of(
 
     What the engines told of themselves comes first: `trt8601` is older than `trt10`.
     """
-    found = {name: re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name) for name in names}
-    spoken = {name: (match_[1], match_[2]) for name, match_ in found.items() if match_}
-    if len(spoken) < len(found) or len({before for before, _ in spoken.values()}) > 1:
+    matches = {name: re.fullmatch(r"(\D*)(\d+(?:\.\d+)*)", name) for name in names}
+    spoken = {name: (match_[1], match_[2]) for name, match_ in matches.items() if match_}
+    if len(spoken) < len(matches) or len({before for before, _ in spoken.values()}) > 1:
         return None
     told = {
-        result.cell.environment: result.engine_version
-        for result in results
-        if result.engine_version
+        result.environment: result.engine_version for result in results if result.engine_version
     }
     if all(re.match(r"\d", told.get(name, "")) for name in names):
         return {name: _numbers(told[name]) for name in names}
@@ -315,7 +290,7 @@ def _order_of(
 def _numbers(version: str) -> tuple[int, ...]:
     """Returns `(8, 6, 1)` of `8.6.1+cuda11`."""
     match_ = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(one) for one in match_[0].split(".")) if match_ else ()
+    return tuple(int(part) for part in match_[0].split(".")) if match_ else ()
 
 
 def reference(problem: str | None) -> list[Finding]:
@@ -333,14 +308,12 @@ def reference(problem: str | None) -> list[Finding]:
             advice="Look at the network and at the preprocessing: the host computed it in FP32.",
             environments=(),
             severity=Severity.SEVERE if whole else Severity.VISIBLE,
-            confidence="seen, not inferred",
+            confidence=SEEN,
             fails=whole,
         )
     ]
 
 
-def _by_why(rows: Iterable[ToldVerdict]) -> Mapping[str, list[ToldVerdict]]:
-    groups: dict[str, list[ToldVerdict]] = {}
-    for row in rows:
-        groups.setdefault(row.verdict.why or "", []).append(row)
-    return groups
+def _by_why(rows: Sequence[Row], kind: Kind) -> list[tuple[str, VerdictGroup]]:
+    reasons = grouped((row.verdict.why or "", row) for row in told_of(rows, kind))
+    return [(why, VerdictGroup(verdicts, rows)) for why, verdicts in reasons.items()]

@@ -4,14 +4,19 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Precision
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
-Row = tuple[CellResult, HeadResult]
+
+class Row(NamedTuple):
+    """A head of a cell."""
+
+    result: CellResult
+    head: HeadResult
 
 
-class ToldVerdict(NamedTuple):
+class HeadVerdict(NamedTuple):
     """A verdict with the result that it is about."""
 
     result: CellResult
@@ -21,39 +26,29 @@ class ToldVerdict(NamedTuple):
 
 def rows_of(head: str, results: Iterable[CellResult]) -> list[Row]:
     """Returns every cell that has this head, but those in which layers are tried in float: a remedy, no fault."""
-    return [
-        (result, head_result)
-        for result in results
-        if not result.cell.pass_.mixed
-        for head_result in result.heads
-        if head_result.head == head
-    ]
+    heads = ((result, result.head(head)) for result in results if not result.pass_.mixed)
+    return [Row(result, head_result) for result, head_result in heads if head_result]
 
 
 def int8_of(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row[0].cell.pass_.precision is Precision.INT8]
+    return [row for row in rows if row.result.pass_.is_int8]
 
 
 def says_something(head: HeadResult) -> bool:
     """Whether its error is that of int8: not of ranked rows, half a table, a broken output, or float."""
-    nothing = (Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED)
-    return not any(verdict.kind in nothing for verdict in head.verdicts)
+    return head.kinds.isdisjoint((Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED))
 
 
-def told_of(rows: Sequence[Row], *kinds: Kind) -> list[ToldVerdict]:
+def told_of(rows: Sequence[Row], kind: Kind) -> list[HeadVerdict]:
     return [
-        ToldVerdict(result, head, verdict)
+        HeadVerdict(result, head, verdict)
         for result, head in rows
         for verdict in head.verdicts
-        if verdict.kind in kinds
+        if verdict.kind is kind
     ]
 
 
-def environments(rows: Iterable[ToldVerdict]) -> list[str]:
-    return list(dict.fromkeys(_name(row.result, row.verdict) for row in rows))
-
-
-def losses(rows: Iterable[ToldVerdict]) -> list[float]:
+def losses(rows: Iterable[HeadVerdict]) -> list[float]:
     """Returns what each verdict costs, in dB: of SQNR, or of the typical image where only that shows it."""
     return [loss for row in rows if (loss := loss_db(row.verdict)) is not None]
 
@@ -67,9 +62,18 @@ def loss_db(verdict: Verdict) -> float | None:
     return effect.db
 
 
-def _name(result: CellResult, verdict: Verdict) -> str:
-    """Returns the environment; with its device where that is what the comparison is about."""
-    cell = result.cell
+def environments_of(results: Iterable[CellResult]) -> list[str]:
+    """Returns their environments, each once."""
+    return distinct(result.environment for result in results)
+
+
+def environments(rows: Iterable[HeadVerdict]) -> list[str]:
+    """Returns their environments; with the device where that is what the comparison is about."""
+    return distinct(map(_name, rows))
+
+
+def _name(row: HeadVerdict) -> str:
+    cell, verdict = row.result.cell, row.verdict
     itself = (verdict.against or "").startswith(f"{cell.environment}/")
     across = itself and Kind.IMPLICIT_REGRESSION not in (verdict.kind, verdict.suspected)
     return f"{cell.environment} on {cell.device}" if across else cell.environment

@@ -10,10 +10,11 @@ from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.precision_draws import ApDraws
 from trt_matrix.core.cells import Precision, TableSource
+from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.judgement import CellResult
-from trt_matrix.core.severity import Severity
+from trt_matrix.core.metrics import sqnr_db
+from trt_matrix.core.verdicts.bridges import Bridge
 from trt_matrix.core.verdicts.equivalence import Equivalence
-from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count, listed
 
 
@@ -23,38 +24,26 @@ def sentences(
     baseline: str,
     draws: ApDraws = MappingProxyType({}),
 ) -> Mapping[str, str]:
-    """Returns head → all that there is to know about it.
-
-    Args:
-        answers: One a head.
-        results: Every planned cell.
-        baseline: The environment that the others are compared with.
-        draws: Of the AP of each cell and head.
-    """
+    """Returns head → all that there is to know about it."""
     return {answer.head: _paragraph(answer, results, baseline, draws) for answer in answers}
 
 
 def _paragraph(answer: Answer, results: Sequence[CellResult], baseline: str, draws: ApDraws) -> str:
     rows = rows_of(answer.head, results)
     int8 = int8_of(rows)
-    texts = [
-        finding.text
-        for finding in answer.findings
-        if finding.kind is not Kind.COULD_NOT_RUN or finding.severity is not Severity.NONE
-    ]
+    texts = [finding.text for finding in answer.findings if not finding.planned]
+    rest = answer.text
+    if texts:
+        rest = rest.removeprefix(texts[0]).strip() if rest.startswith(texts[0]) else ""
     parts = (
-        *(texts or [answer.text]),
-        *(
-            [answer.text.removeprefix(texts[0]).strip()]
-            if texts and answer.text.startswith(texts[0])
-            else []
-        ),
+        *texts,
+        rest,
         made_up(answer),
         kept(int8, baseline),
         gates_sentence(rows, *_resultless(answer.head, results)),
         disagreement_sentence(int8, baseline, draws),
     )
-    return " ".join(dict.fromkeys(part for part in parts if part))
+    return " ".join(distinct(filter(None, parts)))
 
 
 def made_up(answer: Answer) -> str:
@@ -75,23 +64,24 @@ def alike(
         gone: Environments that failed, or whose output is broken: where one of them is not among those that lose
             the same, its version did something else.
     """
-    groups: dict[tuple[tuple[str, ...], bool], list[Equivalence]] = {}
-    for equivalence in equal:
-        groups.setdefault((equivalence.environments, equivalence.all), []).append(equivalence)
+    groups = grouped(((same.environments, same.all), same) for same in equal)
     for (names, whole), group in groups.items():
-        bits = all(equivalence.same_bits for equivalence in group)
-        within = max(equivalence.within_db for equivalence in group)
-        how = "to the bit" if bits else f"within {up(within)} dB (95 %)"
-        fewest = min(
-            (equivalence.builds for equivalence in group if equivalence.builds), default=None
-        )
-        if fewest is not None:
-            how += f", {count(fewest, 'build')} each,"
-        passes = list(dict.fromkeys(equivalence.pass_ for equivalence in group))
+        how = how_alike(group)
+        builds = present(equivalence.builds or None for equivalence in group)
+        if builds:
+            how += f", {count(min(builds), 'build')} each,"
+        passes = distinct(equivalence.pass_ for equivalence in group)
         left_out = {*accused, *gone}.difference(names)
         innocent = whole and not left_out and not set(names).intersection(accused)
         start = "Not the version's: " if innocent else ""
         yield f"{start}{listed(names, 3)} lose the same {how} in {listed(passes, 3)}."
+
+
+def how_alike(equal: Sequence[Equivalence | Bridge], sure: str = " (95 %)") -> str:
+    """Returns `to the bit`, or `within 0.2 dB (95 %)`."""
+    if all(same.same_bits for same in equal):
+        return "to the bit"
+    return f"within {up(max(same.within_db for same in equal))} dB{sure}"
 
 
 def up(value: float) -> str:
@@ -99,22 +89,19 @@ def up(value: float) -> str:
     return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}"
 
 
-def _resultless(head: str, results: Iterable[CellResult]) -> tuple[list[str], int]:
+def _resultless(head: str, results: Sequence[CellResult]) -> tuple[list[str], int]:
     """Returns the cells that were started and have no result of this head, and how many were not."""
     gated = {
-        result.cell.pass_.precision
+        result.pass_.precision
         for result in results
-        for head_result in result.heads
-        if head_result.gates
+        if any(head_result.gates for head_result in result.heads)
     } or {Precision.INT8}
     without = [
         result
         for result in results
-        if result.cell.pass_.precision in gated
-        and not result.cell.pass_.mixed
-        and not any(head_result.head == head for head_result in result.heads)
+        if result.pass_.precision in gated and not result.pass_.mixed and not result.head(head)
     ]
-    broken = [result.cell.id for result in without if not result.status.never_started]
+    broken = [result.id for result in without if not result.status.never_started]
     return broken, len(without) - len(broken)
 
 
@@ -122,16 +109,13 @@ def kept(int8: Sequence[Row], baseline: str) -> str:
     """Says what the baseline keeps with the shared table, and what 8 bits allow."""
     for result, head in int8:
         if (
-            result.cell.environment == baseline
-            and result.cell.pass_.source is TableSource.SHARED
-            and not result.cell.pass_.per_tensor
+            result.environment == baseline
+            and result.pass_.source is TableSource.SHARED
+            and not result.pass_.per_tensor
             and head.budget
-            and head.budget.observed > 0
-            and head.budget.limit > 0
+            and (observed := sqnr_db(head.budget.observed)) is not None
+            and (best := sqnr_db(head.budget.limit)) is not None
         ):
-            observed, best = (
-                -10 * math.log10(x) for x in (head.budget.observed, head.budget.limit)
-            )
             placed = f" ({result.placed.told})" if result.placed else ""
             return (
                 f"In {baseline} {table_name(result)} keeps {observed:z.1f} dB; exact 8-bit arithmetic in "

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.per_head import accused
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
-from trt_matrix.core.answers.sentences import up
+from trt_matrix.core.answers.sentences import how_alike
 from trt_matrix.core.answers.speaking import speaking
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind
@@ -20,10 +20,9 @@ def environments_of(judgement: Judgement, *, int8: bool = True) -> tuple[str, ..
     """Returns the environments that gave int8 results, in the order of the matrix."""
     return tuple(
         dict.fromkeys(
-            result.cell.environment
+            result.environment
             for result in judgement.judged
-            if result.status is Status.OK
-            and (not int8 or result.cell.pass_.precision is Precision.INT8)
+            if result.status.ok and (not int8 or result.pass_.is_int8)
         )
     )
 
@@ -31,18 +30,15 @@ def environments_of(judgement: Judgement, *, int8: bool = True) -> tuple[str, ..
 def run_of(names: Collection[str], order: Sequence[str]) -> str:
     """Returns `v1 to v3` where they follow each other in `order`, else a list of them."""
     places = [index for index, name in enumerate(order) if name in names]
-    if (
-        len(places) > 2
-        and places[-1] - places[0] == len(places) - 1
-        and len(places) == len(set(names))
-    ):
+    if len(set(names)) == len(places) > 2 and places[-1] - places[0] == len(places) - 1:
         return f"{order[places[0]]} to {order[places[-1]]}"
-    return listed([name for name in order if name in names] or list(names), MOST)
+    return listed([order[place] for place in places] or list(names), MOST)
 
 
 def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]:
     """Returns one equality a head, each of all versions of the pass that the head is spoken of with; else none."""
     equivalences = []
+    everywhere = set(environments_of(judgement))
     for head in heads:
         rows = int8_of(rows_of(head, judgement.judged))
         spoken = speaking(rows)
@@ -51,40 +47,33 @@ def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]
             if not _same_bits(judgement, rows):
                 return ()
             continue
-        cell = spoken[0][0].cell
-        answer = next((one for one in judgement.answers if one.head == head), None)
+        cell = spoken[0].result.cell
+        answer = judgement.answer(head)
         named = accused(answer.findings) if answer else frozenset()
-        equivalence = next(
-            (
-                one
-                for one in judgement.equal
-                if one.head == head
-                and one.pass_ == cell.pass_.name
-                and one.device == cell.device
-                and one.all
-                and len(one.environments) > 1
-                and cell.environment in one.environments
-                and set(environments_of(judgement)) == set(one.environments)
-                and not named.intersection(one.environments)
-            ),
-            None,
-        )
-        if equivalence is None:
+        equal = [
+            same
+            for same in judgement.equal
+            if (same.head, same.pass_, same.device) == (head, cell.pass_.name, cell.device)
+            and same.all
+            and len(same.environments) > 1
+            and cell.environment in same.environments
+            and everywhere == set(same.environments)
+            and not named.intersection(same.environments)
+        ]
+        if not equal:
             return ()
-        equivalences.append(equivalence)
+        equivalences.append(equal[0])
     return tuple(equivalences)
 
 
 def _same_bits(judgement: Judgement, rows: Sequence[Row]) -> bool:
     """Whether each pass on each device gave the same outputs of a head in all environments."""
-    ways: dict[tuple[Pass, str], list[Row]] = {}
-    for row in rows:
-        ways.setdefault((row[0].cell.pass_, row[0].cell.device), []).append(row)
+    ways = grouped(((row.result.pass_, row.result.device), row) for row in rows)
     names = set(environments_of(judgement))
     return bool(ways) and all(
-        {result.cell.environment for result, _ in some} == names
-        and {result.cell.id for result, _ in some} <= {some[0][0].cell.id, *some[0][1].identical_to}
-        for some in ways.values()
+        {row.result.environment for row in same} == names
+        and {row.result.id for row in same} <= {same[0].result.id, *same[0].head.identical_to}
+        for same in ways.values()
     )
 
 
@@ -105,7 +94,7 @@ def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) 
     order = environments_of(judgement, int8=False)
     if len(order) < 2 or answer is None:
         return ""
-    choice = next((one for one in judgement.choices if one.head == answer.head), None)
+    choice = next((each for each in judgement.choices if each.head == answer.head), None)
     if choice and "layer's:" in answer.fault:
         told = (
             f"with {count(choice.tables, 'table')} {count(len(choice.worse_db), 'build')} chose so"
@@ -113,13 +102,7 @@ def since(judgement: Judgement, answer: Answer | None, finding: Finding | None) 
         return f"no version's step: {told}, and {len(choice.better_db)} did not"
     heads = [answer.head] if answer.head in judgement.heads else judgement.heads
     if equal := alike(judgement, heads):
-        within = max(equivalence.within_db for equivalence in equal)
-        how = (
-            "to the bit"
-            if all(equivalence.same_bits for equivalence in equal)
-            else f"within {up(within)} dB"
-        )
-        return f"{run_of(equal[0].environments, order)}, alike {how}"
+        return f"{run_of(equal[0].environments, order)}, alike {how_alike(equal, sure='')}"
     if finding is None or not finding.environments:
         return ""
     rest = [name for name in order if name not in finding.environments]

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from trt_matrix.core.answers.speed import SLOWER, SpeedPair, pairs
-from trt_matrix.core.cells import Pass, Precision
+from trt_matrix.core.cells import FP32
+from trt_matrix.core.collecting import distinct, grouped
 from trt_matrix.core.diagnosis.latencies import is_reformatting
 from trt_matrix.core.evidence import disturbed, latency_disturbed, timed
-from trt_matrix.core.judgement import Judgement
+from trt_matrix.core.judgement import Judgement, SlowCause, SlowInt8, Untimed
 from trt_matrix.core.layers.engine_layers import INT8, LayerTime, LayerTimes
 from trt_matrix.core.layers.precisions import LayerReport
 from trt_matrix.core.records import Record, StoredObject
-from trt_matrix.core.slow import SlowCause, SlowInt8, Untimed
 from trt_matrix.core.words import capital, count, listed
 
 LEAST = 0.05
@@ -30,21 +30,20 @@ MOST = 3
 """Layers told by name."""
 ORDER: Sequence[SlowCause | None] = tuple(SlowCause)
 
-FP32 = Pass(precision=Precision.FP32)
-
 TimesOf = Callable[[StoredObject], LayerTimes | None]
 
 
 def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf) -> Judgement:
     """Returns it with the reasons of every int8 cell that is no faster than its fp32, those that are known.
 
-    Args:
-        judgement: With its layers, where they are known.
-        records: Of the run.
-        times_of: layers.json of the store → what its layers took; None where that is gone, or was not told.
+    `times_of`: layers.json of the store → what its layers took; None where that is gone, or was not told.
     """
-    by_id = {one.cell: one for one in records}
-    fp32 = {(one.environment, one.device): one for one in by_id.values() if one.pass_ == FP32}
+    by_id = {record.cell: record for record in records}
+    fp32 = {
+        (record.environment, record.device): record
+        for record in by_id.values()
+        if record.pass_ == FP32
+    }
     int8s = []
     for pair in pairs(judgement.cells):
         cell = pair.result.cell
@@ -86,16 +85,17 @@ def untimed(
 ) -> tuple[Untimed, ...]:
     """Returns why layers were not timed, with the cells of which that is true.
 
-    Args:
-        records: Of the run.
-        problem_of: layers.json of the store → why its layers have no times; None where they have, or were not asked.
+    `problem_of`: layers.json of the store → why its layers have no times; None where they have, or were not asked.
     """
-    found: dict[str, dict[str, None]] = {}
-    for record in records:
-        for measurement in timed(record):
-            if measurement.layers and (problem := problem_of(measurement.layers)):
-                found.setdefault(problem, {})[record.cell] = None
-    return tuple(Untimed(cells=tuple(cells), problem=one) for one, cells in found.items())
+    cells = grouped(
+        (problem, record.cell)
+        for record in records
+        for measurement in timed(record)
+        if measurement.layers and (problem := problem_of(measurement.layers))
+    )
+    return tuple(
+        Untimed(cells=tuple(distinct(ids)), problem=problem) for problem, ids in cells.items()
+    )
 
 
 class _Reason(NamedTuple):
@@ -142,7 +142,7 @@ class _Side:
         ]
         if len(clocks) != len(measured):
             clocks = []
-        gpu = tuple(one for one, _ in clocks), tuple(whole - one for one, whole in clocks)
+        gpu = tuple(gpu for gpu, _ in clocks), tuple(whole - gpu for gpu, whole in clocks)
         multiplying = (
             {name for _, layer in report.network.layers if layer.macs for name in layer.outputs}
             if report
@@ -163,11 +163,12 @@ class _Side:
 
 
 def _sums(layers: Iterable[LayerTime], multiplying: set[str]) -> tuple[float, float, float]:
-    found = [0.0, 0.0, 0.0]
+    """Returns the seconds of layers that multiply, of reformatting, and of all others."""
+    sums = [0.0, 0.0, 0.0]
     for layer in layers:
         kind = 1 if is_reformatting(layer.name) else 0 if multiplying & {*layer.tensors} else 2
-        found[kind] += layer.seconds
-    return found[0], found[1], found[2]
+        sums[kind] += layer.seconds
+    return sums[0], sums[1], sums[2]
 
 
 def _scatter(pair: SpeedPair) -> _Reason | None:
@@ -200,7 +201,7 @@ def _in_float(cell: str, report: LayerReport | None) -> _Reason | None:
     if share < LEAST:
         return None
     clause = (
-        f"{len(least)} of {count(len(macs), 'layer')} that multiply ran in float, {_percent(share)} of the "
+        f"{len(least)} of {count(len(macs), 'layer')} that multiply ran in float, {100 * share:.0f} % of the "
         "multiplications"
     )
     return _Reason(SlowCause.FLOAT, f"{clause}: {listed(least, MOST)}.", clause)
@@ -239,7 +240,9 @@ def _layers(int8: _Side, fp32: _Side) -> _Reason | None:
         side.others_s + (0.0 if formats else side.reformatting_s) for side in (int8, fp32)
     )
     kinds += [("all others", mine, before)]
-    told = "; ".join(f"{called} {_us(one)} µs against {_us(other)}" for called, one, other in kinds)
+    told = "; ".join(
+        f"{called} {_us(mine)} µs against {_us(before)}" for called, mine, before in kinds
+    )
     return _Reason(None, f"Its layers, profiled one by one: {told} in fp32.")
 
 
@@ -264,7 +267,3 @@ def _ms(seconds: float) -> str:
 
 def _us(seconds: float) -> str:
     return f"{1e6 * seconds:.0f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

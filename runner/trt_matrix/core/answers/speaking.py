@@ -1,22 +1,22 @@
 """Which cells a head is judged by, and what their tables are called."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from trt_matrix.core.answers.rows import Row, says_something
-from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import TableSource
+from trt_matrix.core.cells import CellPlace, TableSource
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult
 
 
 def table_name(result: CellResult) -> str:
-    pass_ = result.cell.pass_
+    pass_ = result.pass_
     if pass_.source is TableSource.SHIPPED:
         return "the network's own scales"
     if pass_.source is TableSource.SHARED or pass_.algorithm is not None:
         weights = ", weights per tensor" if pass_.per_tensor else ""
         return f"the {' '.join(filter(None, (pass_.source, pass_.algorithm)))} table{weights}"
-    return f"the {pass_.source or 'own'} table of {result.cell.environment}"
+    return f"the {pass_.source or 'own'} table of {result.environment}"
 
 
 def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]:
@@ -28,26 +28,26 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
     beaten wherever the better one ran. Of heads that make boxes together the best table is the one that loses
     fewest: by SQNR alone one head would be blamed for the boxes that another loses with that table.
     """
-    ways: dict[bool, dict[str, list[Row]]] = {}
-    for row in rows:
-        if row[1].error.nmse is not None and says_something(row[1]):
-            pass_ = row[0].cell.pass_
-            ways.setdefault(pass_.implicit, {}).setdefault(pass_.name, []).append(row)
-    found: list[Row] = []
-    for passes in ways.values():
-        seen: set[tuple[str, str]] = set()
-        together = all(_makes_boxes_with_others(row) for some in passes.values() for row in some)
+    ways = grouped(
+        (row.result.pass_.implicit, row)
+        for row in rows
+        if row.head.error.nmse is not None and says_something(row.head)
+    )
+    spoken: list[Row] = []
+    for of_way in ways.values():
+        by_boxes = all(map(_makes_boxes_with_others, of_way))
 
-        def loss(rows: list[Row], *, boxes: bool = together) -> tuple[float, float]:
-            lost = _mean_lost(rows) if boxes else 0.0
-            return lost, _mean_log(row.error.nmse for _, row in rows)
+        def loss(rows: Sequence[Row], *, boxes: bool = by_boxes) -> tuple[float, float]:
+            return _mean_lost(rows) if boxes else 0.0, _mean_log(rows)
 
-        for some in sorted(passes.values(), key=loss):
-            new = [row for row in some if _place(row) not in seen]
-            new = new if everywhere or not seen else []
-            seen.update(_place(row) for row in new)
-            found += new
-    return tuple(sorted(found, key=lambda row: -(row[1].error.nmse or 0.0)))
+        places: set[CellPlace] = set()
+        passes = grouped((row.result.pass_.name, row) for row in of_way)
+        for of_pass in sorted(passes.values(), key=loss):
+            if everywhere or not places:
+                new = [row for row in of_pass if row.result.place not in places]
+                places.update(row.result.place for row in new)
+                spoken += new
+    return tuple(sorted(spoken, key=lambda row: -(row.head.error.nmse or 0.0)))
 
 
 def _makes_boxes_with_others(row: Row) -> bool:
@@ -60,14 +60,9 @@ def _makes_boxes_with_others(row: Row) -> bool:
 
 def _mean_lost(rows: Iterable[Row]) -> float:
     """Returns the mean share of boxes that are lost."""
-    shares = [row.boxes.changes[ALL].lost_share or 0.0 for _, row in rows if row.boxes]
+    shares = [row.boxes.total.lost_share or 0.0 for _, row in rows if row.boxes]
     return sum(shares) / len(shares)
 
 
-def _place(row: Row) -> tuple[str, str]:
-    return row[0].cell.environment, row[0].cell.device
-
-
-def _mean_log(values: Iterable[float | None]) -> float:
-    logs = [math.log(max(value, 1e-30)) for value in values if value is not None]
-    return sum(logs) / len(logs)
+def _mean_log(rows: Sequence[Row]) -> float:
+    return sum(math.log(max(row.head.error.nmse or 0.0, 1e-30)) for row in rows) / len(rows)

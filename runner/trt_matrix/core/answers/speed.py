@@ -1,12 +1,13 @@
 """Is int8 worth its time? It is compared with the fp32 of the same place, by the intervals of both medians."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.cells import FP32
+from trt_matrix.core.collecting import grouped
+from trt_matrix.core.judgement import CellResult, Judgement, SlowCause, SlowInt8
 from trt_matrix.core.latency import Latency
-from trt_matrix.core.slow import SlowCause, SlowInt8
 from trt_matrix.core.words import listed, span
 
 TEN_MS = 0.01
@@ -16,8 +17,14 @@ SLOWER = 1.02
 
 ANY_GPU = "gpu:*"
 """What a device is called where it is not told which GPU it was."""
+FAR = 1.5
+"""Times fp32's time from which on it is told how many."""
 MOST_CAUSES = 2
 """Told of a device."""
+
+
+MOST_APART = timedelta(minutes=3)
+"""Between the newest rounds of two cells of one device, whose times are compared."""
 
 
 class SpeedPair(NamedTuple):
@@ -40,28 +47,20 @@ class SpeedPair(NamedTuple):
         return self.ratio < 1 / SLOWER and self.int8.high_s < self.fp32.low_s
 
 
-def pairs(results: Iterable[CellResult]) -> tuple[SpeedPair, ...]:
+def pairs(results: Sequence[CellResult]) -> tuple[SpeedPair, ...]:
     """Returns every int8 cell that can be held against its own fp32, in the order of the matrix."""
-    results = list(results)
-    fp32 = {
-        (result.cell.environment, result.cell.device): result.latency
+    fp32 = {result.place: result.latency for result in results if result.pass_ == FP32}
+    return tuple(
+        SpeedPair(result, result.latency, base)
         for result in results
-        if result.cell.pass_ == Pass(precision=Precision.FP32) and result.latency
-    }
-    speed_pairs = []
-    for result in results:
-        base = fp32.get((result.cell.environment, result.cell.device))
-        if (
-            result.cell.pass_.precision is Precision.INT8
-            and result.status is Status.OK
-            and not result.cell.pass_.mixed
-            and result.latency
-            and base
-            and base.median_s > 0
-            and base.batch == result.latency.batch
-        ):
-            speed_pairs.append(SpeedPair(result, result.latency, base))
-    return tuple(speed_pairs)
+        if result.pass_.is_int8
+        and result.status.ok
+        and not result.pass_.mixed
+        and result.latency
+        and (base := fp32.get(result.place))
+        and base.median_s > 0
+        and base.batch == result.latency.batch
+    )
 
 
 def cost(judgement: Judgement) -> str:
@@ -69,16 +68,14 @@ def cost(judgement: Judgement) -> str:
 
     A device a sentence, since what is slow on one says nothing of another.
     """
-    by_device: dict[str, list[SpeedPair]] = {}
-    for pair in pairs(judgement.cells):
-        by_device.setdefault(pair.result.cell.device, []).append(pair)
+    by_device = grouped((pair.result.device, pair) for pair in pairs(judgement.cells))
     why = {int8.cell: int8 for int8 in judgement.slow}
     told = [
         text
-        for device, some in by_device.items()
-        for text in (_device(device, some, why), *_why(some, why))
+        for device, on_device in by_device.items()
+        for text in (_device(device, on_device, why), *_why(on_device, why))
     ]
-    busy = [result.cell.id for result in judgement.cells if result.latency_disturbed]
+    busy = [result.id for result in judgement.cells if result.latency_disturbed]
     if busy:
         told.append(
             f"Something else ran on the machine while {listed(busy, 1)} was timed: do not trust "
@@ -90,7 +87,7 @@ def cost(judgement: Judgement) -> str:
 def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> str:
     slower = [pair for pair in some if pair.slower]
     faster = [pair for pair in some if pair.faster]
-    ratios = f"{_times(pair.ratio for pair in some)} times FP32's time"
+    ratios = f"{span(pair.ratio for pair in some)} times FP32's time"
     int8, fp32 = [pair.int8.median_s for pair in some], [pair.fp32.median_s for pair in some]
     batch = some[0].int8.batch
     decimals = 2 if max(*int8, *fp32) < TEN_MS else 1
@@ -98,12 +95,9 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
     of = "" if batch == 1 else f" of {batch} images"
     where = f"on {'a GPU' if device == ANY_GPU else device} ({milliseconds} an inference{of})"
     if len(slower) == len(some):
-        by = _times(pair.ratio for pair in some)
-        return (
-            f"INT8 is {by} times slower than FP32 {where}: as it is, it is not worth it."
-            if _far(some)
-            else f"INT8 is slower than FP32 {where}: as it is, it is not worth it."
-        )
+        far = min(pair.ratio for pair in some) >= FAR
+        by = f"{span(pair.ratio for pair in some)} times " if far else ""
+        return f"INT8 is {by}slower than FP32 {where}: as it is, it is not worth it."
     if len(faster) == len(some):
         return f"INT8 takes {ratios} {where}."
     open_ = [pair for pair in some if not pair.slower and not pair.faster]
@@ -128,18 +122,15 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
 
 def _why(some: Sequence[SpeedPair], why: Mapping[str, SlowInt8]) -> Iterable[str]:
     """Yields what was measured of why int8 is not faster, a cause a sentence; nothing where nothing explains it."""
-    found: dict[SlowCause, list[SlowInt8]] = {}
-    for int8 in _known(some, why):
-        # That repeats scatter is told already, and what else ran at the time is told last.
-        if int8.cause and int8.cause not in (SlowCause.DISTURBED, SlowCause.SCATTER):
-            found.setdefault(int8.cause, []).append(int8)
-    groups = sorted(found.values(), key=len, reverse=True)
-    for those in groups[:MOST_CAUSES]:
+    # That repeats scatter is told already, and what else ran at the time is told last.
+    told = (None, SlowCause.DISTURBED, SlowCause.SCATTER)
+    causes = grouped((int8.cause, int8) for int8 in _known(some, why) if int8.cause not in told)
+    for those in sorted(causes.values(), key=len, reverse=True)[:MOST_CAUSES]:
         yield f"Why: {_clause(those, of=len(some))}."
 
 
 def _known(some: Iterable[SpeedPair], why: Mapping[str, SlowInt8]) -> list[SlowInt8]:
-    cells = [pair.result.cell.id for pair in some if not pair.faster]
+    cells = [pair.result.id for pair in some if not pair.faster]
     return [why[cell] for cell in cells if cell in why]
 
 
@@ -149,30 +140,16 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     if of == 1:
         return worst.clause
     if len({int8.clause for int8 in those}) == 1:
-        number = "both" if len(those) == of == 2 else f"all {of}"
+        number = "both" if of == 2 else f"all {of}"
         return f"{worst.clause}, in {number if len(those) == of else f'{len(those)} of {of}'} cells"
     rest = len(those) - 1
-    others = (
-        "the other"
-        if of == 2
-        else f"all {rest} others"
-        if rest == of - 1
-        else f"{rest} more of {of}"
-    )
-    return f"{worst.clause}, and the like in {others}"
+    others = f"all {rest} others" if rest == of - 1 else f"{rest} more of {of}"
+    return f"{worst.clause}, and the like in {'the other' if of == 2 else others}"
 
 
 def _cell(pair: SpeedPair) -> str:
     cell = pair.result.cell
     return f"{cell.environment}, {cell.pass_.name}"
-
-
-def _far(some: Sequence[SpeedPair]) -> bool:
-    return min(pair.ratio for pair in some) >= 1.5
-
-
-def _times(ratios: Iterable[float]) -> str:
-    return span(ratios)
 
 
 def milliseconds(*seconds: float) -> tuple[str, ...]:
@@ -185,3 +162,32 @@ def _ms(seconds: Iterable[float], decimals: int) -> str:
     values = sorted(1e3 * second for second in seconds)
     low, high = f"{values[0]:.{decimals}f}", f"{values[-1]:.{decimals}f}"
     return low if low == high else f"{low} to {high}"
+
+
+def timed_together(result: CellResult, other: CellResult) -> bool:
+    """Tells whether two cells were timed while the machine did the same.
+
+    Rounds of all cells are interleaved but those in which layers are tried in float: these come when all
+    else is done. A GPU that was watched around both tells of other work; a processor does not.
+    """
+    late = result.pass_.mixed != other.pass_.mixed
+    if late and not (result.watched and other.watched):
+        return False
+    if (result.environment, result.device) != (other.environment, other.device):
+        return True
+    starts = [
+        _moment(each.run.started) for each in (result, other) if each.run and each.run.started
+    ]
+    if len(starts) < 2:
+        return True
+    first, last = starts
+    return first is not None and last is not None and abs(last - first) <= MOST_APART
+
+
+def _moment(started: str) -> datetime | None:
+    """Returns when a start was; None where what another machine wrote is no time."""
+    try:
+        found = datetime.fromisoformat(started)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

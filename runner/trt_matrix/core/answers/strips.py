@@ -4,16 +4,14 @@ A head is spoken of with the best table that ran in each way to int8, at its wor
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree, state
-from trt_matrix.core.answers.findings import lead
 from trt_matrix.core.answers.rows import Row, int8_of, rows_of
 from trt_matrix.core.answers.speaking import speaking
-from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import Precision
+from trt_matrix.core.collecting import present
 from trt_matrix.core.fix import Basis, Fix
 from trt_matrix.core.judgement import HeadResult, Judgement
 from trt_matrix.core.rounding import ap_drop
@@ -72,21 +70,15 @@ class Strip:
 
 def strips(judgement: Judgement) -> tuple[Strip, ...]:
     """Returns one a head, the worst first."""
-    answers = {answer.head: answer for answer in judgement.answers}
-    found = [_strip(judgement, head, answers.get(head)) for head in judgement.heads]
-    return tuple(sorted(found, key=lambda strip: strip.harm, reverse=True))
+    every = (_strip(judgement, head, judgement.answer(head)) for head in judgement.heads)
+    return tuple(sorted(every, key=lambda strip: strip.harm, reverse=True))
 
 
 def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     rows = rows_of(head, judgement.judged)
-    spoken = speaking(int8_of(rows))
-    worst = _judged_by(rows, answer) or (spoken[0][1] if spoken else None)
-    boxes = [
-        head_result.boxes
-        for _, head_result in spoken
-        if head_result.boxes and head_result.boxes.changes[ALL].reference
-    ]
-    losses = [box.changes[ALL] for box in boxes]
+    spoken = [row.head for row in speaking(int8_of(rows))]
+    worst = _judged_by(rows, answer) or next(iter(spoken), None)
+    boxes = [row.boxes for row in spoken if row.boxes and row.boxes.total.reference]
     drops = [box for box in boxes if box.ap_drop is not None]
     deepest = max(drops, key=lambda errors: errors.ap_drop or 0.0, default=None)
     gated = [row.passed for _, row in rows if row.passed is not None]
@@ -97,17 +89,17 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
         word=degree(answer),
         fault=answer.fault if answer else "",
         nothing=_nothing(answer),
-        sqnr_db=_least_db(
-            [*(head_result for _, head_result in spoken), *([worst] if worst else [])]
+        sqnr_db=min(
+            present(row.sqnr_db for row in (*spoken, *([worst] if worst else []))), default=None
         ),
         broken=max((row.error.nonfinite for _, row in rows), default=0),
-        best_db=_best_db(worst),
+        best_db=worst.best_db if worst else None,
         gate_db=worst.gate_sqnr_db if worst else None,
         failing=gated.count(False),
         gated=len(gated),
-        lost=max((loss.lost for loss in losses), default=None),
-        reference=max((loss.reference for loss in losses), default=0.0),
-        ap=deepest.precision[ALL].ap if deepest and ALL in deepest.precision else None,
+        lost=max((box.total.lost for box in boxes), default=None),
+        reference=max((box.total.reference for box in boxes), default=0.0),
+        ap=deepest.ap if deepest else None,
         ap_drop=deepest.ap_drop if deepest else None,
         shares=answer.shares if answer else None,
         remedy=what,
@@ -119,18 +111,7 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
 def _judged_by(rows: Sequence[Row], answer: Answer | None) -> HeadResult | None:
     """Returns the cell whose error is taken apart; None where none is."""
     cell = answer.shares.cell if answer and answer.shares else None
-    return next((row for result, row in rows if result.cell.id == cell), None)
-
-
-def _least_db(heads: Iterable[HeadResult]) -> float | None:
-    return min(
-        (head.error.sqnr_db for head in heads if head.error.sqnr_db is not None), default=None
-    )
-
-
-def _best_db(head: HeadResult | None) -> float | None:
-    limit = head.budget.limit if head and head.budget else 0.0
-    return -10 * math.log10(limit) if limit > 0 and math.isfinite(limit) else None
+    return next((row for result, row in rows if result.id == cell), None)
 
 
 def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str, str, bool | None]:
@@ -156,28 +137,18 @@ def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str,
 
 
 def _nothing(answer: Answer | None) -> bool:
-    return answer is None or lead(answer.findings, answer.unseen) is None
+    return answer is None or answer.lead is None
 
 
 def best_fix(fixes: Sequence[Fix], head: str | None = None) -> Fix | None:
     """Returns the first fix of what is wrong that gains something that is known: in a head, or in anything."""
-    return next(
-        (
-            fix
-            for fix in fixes
-            if fix.needed and fix.basis is not Basis.UNKNOWN and _gains(fix, head)
-        ),
-        None,
-    )
+    known = (fix for fix in fixes if fix.needed and fix.basis is not Basis.UNKNOWN)
+    return next((fix for fix in known if _gains(fix, head)), None)
 
 
 def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
     """Returns ` in v1`, ` in v1, int8-shared-entropy`, where another could be meant: beside it the worst is told."""
-    cells = {
-        result.cell.id: result.cell
-        for result in judgement.judged
-        if result.cell.pass_.precision is Precision.INT8 and not result.cell.pass_.mixed
-    }
+    cells = {result.id: result.cell for result in judgement.judged if result.pass_.is_int8}
     now = cells.get(fix.against)
     if now is None:
         return ""
@@ -190,32 +161,19 @@ def _against(judgement: Judgement, fix: Fix, *, with_pass: bool = False) -> str:
 def reached(judgement: Judgement, fix: Fix, order: Sequence[str]) -> str:
     """Returns what a fix reaches, in AP, lost boxes and dB as far as both are known, and where.
 
-    Args:
-        judgement: With the fix.
-        fix: What helps.
-        order: Heads, the worst first: of those that gain half as much as any the first is told.
+    `order` has the heads, the worst first: of those that gain half as much as any the first is told.
     """
     parts = []
     now, then = fix.now, fix.reaches
     if now.ap_drop is not None and then.ap_drop is not None:
         before, after = ap_kept(fix, judgement.reference_ap)
-        parts.append(
-            f"AP {before} → {after}"
-            if after
-            else f"AP lost {now.ap_drop:z.3f} → {then.ap_drop:z.3f}"
-        )
+        lost = f"AP lost {now.ap_drop:z.3f} → {then.ap_drop:z.3f}"
+        parts.append(f"AP {before} → {after}" if after else lost)
     if now.lost is not None and then.lost is not None:
         parts.append(f"boxes lost {now.lost:g} → {then.lost:g}")
-    gains = {
-        head: after_db - before_db
-        for head, after_db in then.sqnr_db.items()
-        if after_db is not None and (before_db := now.sqnr_db.get(head)) is not None
-    }
-    if gains:
-        most = max(gains.values())
-        head = next(
-            one for one in (*order, *gains) if gains.get(one, -math.inf) >= min(most, most / 2)
-        )
+    if gains := fix.gains_db:
+        least = min(max(gains.values()), max(gains.values()) / 2)
+        head = next(head for head in (*order, *gains) if gains.get(head, -math.inf) >= least)
         parts.append(f"{head} {_db(now.sqnr_db[head])} → {_db(then.sqnr_db[head])} dB")
     # Whoever does it for the gate's sake must know that it is not enough.
     short = fix.now.holds is False and fix.reaches.holds is False
@@ -232,16 +190,11 @@ def ap_kept(fix: Fix, reference: float | None) -> tuple[str, str]:
 
 
 def _gains(fix: Fix, head: str | None) -> bool:
-    if head is None:
-        drops = (fix.now.ap_drop, fix.reaches.ap_drop)
-        if None not in drops and drops[0] - drops[1] > 0:  # type: ignore[operator]
-            return True
-    heads = fix.reaches.sqnr_db if head is None else [head]
-    for one in heads:
-        now, then = fix.now.sqnr_db.get(one), fix.reaches.sqnr_db.get(one)
-        if now is not None and then is not None and then - now >= WORTH_DB:
-            return True
-    return False
+    if head is not None:
+        return fix.gains_db.get(head, 0.0) >= WORTH_DB
+    before, after = fix.now.ap_drop, fix.reaches.ap_drop
+    better = before is not None and after is not None and before - after > 0
+    return better or any(gain >= WORTH_DB for gain in fix.gains_db.values())
 
 
 def _db(value: float | None) -> str:

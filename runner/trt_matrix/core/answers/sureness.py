@@ -3,22 +3,24 @@
 import math
 from collections.abc import Sequence
 
-from trt_matrix.core.answers.rows import ToldVerdict
+from trt_matrix.core.answers.rows import HeadVerdict
+from trt_matrix.core.collecting import present
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import count, span
 
 UNDECIDED = "not decided"
+SEEN = "seen, not inferred"
 
 
-def sureness(kind: Kind, rows: Sequence[ToldVerdict]) -> str:
+def sureness(kind: Kind, rows: Sequence[HeadVerdict]) -> str:
     """Returns `5 builds of each; by chance in fewer than 1 of 200 matrices`, or what it is in place of a test."""
     if kind is Kind.INCONCLUSIVE:
         return UNDECIDED
     level = KINDS[kind].level
-    effects = [row.verdict.effect for row in rows if row.verdict.effect]
+    effects = present(row.verdict.effect for row in rows)
     if level is None:
-        return "seen, not inferred"
+        return SEEN
     if not effects:
         return "what is lost was seen; whose it is, by its largest part, not by a test"
     builds = sorted({effect.builds for effect in effects})
@@ -32,16 +34,11 @@ def sureness(kind: Kind, rows: Sequence[ToldVerdict]) -> str:
         return "one build, far beyond what builds of this precision differ by"
     if all(effect.same_bits for effect in effects):
         return f"builds are bit-identical; {chance}"
+    numbers = count(builds[-1], "build")
+    if len(builds) > 1:
+        numbers = f"{builds[0]} to {numbers}"
     compared = all("/" in (row.verdict.against or "") for row in rows)
-    return f"{span_of_builds(builds)}{' of each' if compared else ''}; {chance}"
-
-
-def span_of_builds(builds: Sequence[int]) -> str:
-    return (
-        count(builds[0], "build")
-        if builds[0] == builds[-1]
-        else (f"{builds[0]} to {count(builds[-1], 'build')}")
-    )
+    return f"{numbers}{' of each' if compared else ''}; {chance}"
 
 
 def interval(effects: Sequence[Effect]) -> str:

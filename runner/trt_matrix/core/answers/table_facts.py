@@ -40,20 +40,24 @@ def _answer(answer: Answer, told: Mapping[Finding, str]) -> Answer:
 def _told(finding: Finding, head: str, heads: tuple[str, ...], uses: Mapping[str, TableUse]) -> str:
     """Returns what the tables of a finding's cells say of it; empty where nothing."""
     tables = {uses[cell].digest: uses[cell] for cell in finding.cells if cell in uses}.values()
-    if finding.kind is Kind.CALIBRATION_PROBLEM:
-        texts = []
-        for use in tables:
-            before = [
-                clipped
-                for clipped in use.clipped
-                if (not clipped.heads or head in clipped.heads)
-                and set(clipped.cells) & set(finding.cells)
-            ]
-            if before:
-                texts.append(capital(f"{sentence(called(use), before, heads)}."))
-        return " ".join(texts)
     if finding.kind is Kind.CALIBRATOR_REGRESSION:
         return " ".join(
             capital(f"{called(use)}: {use.rule.sentence()}.") for use in tables if use.rule
         )
-    return ""
+    if finding.kind is not Kind.CALIBRATION_PROBLEM:
+        return ""
+    clipping = [
+        (
+            called(use),
+            [
+                clipped
+                for clipped in use.clipped
+                if (not clipped.heads or head in clipped.heads)
+                and not set(clipped.cells).isdisjoint(finding.cells)
+            ],
+        )
+        for use in tables
+    ]
+    return " ".join(
+        capital(f"{sentence(name, clipped, heads)}.") for name, clipped in clipping if clipped
+    )

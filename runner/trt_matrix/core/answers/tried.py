@@ -6,20 +6,20 @@ the shared table, else with the network's own scales, else with the first own ta
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from trt_matrix.core.answers.kept import bad_heads, beyond_builds, gain, of_cell, of_errors
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.speaking import table_name
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.answers.speed import timed_together
+from trt_matrix.core.cells import CellPlace, Pass, TableSource
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.fix import Basis, Fix, FixKind, KeptQuality
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.layers.engine_layers import INT8
 from trt_matrix.core.layers.precisions import named_layers
-from trt_matrix.core.timed_together import timed_together
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count, listed
 
@@ -46,65 +46,44 @@ class RunFacts:
         return tuple(
             result
             for result in self.judgement.cells
-            if result.status is Status.OK
-            and result.heads
-            and result.cell.pass_.precision is Precision.INT8
+            if result.status.ok and result.heads and result.pass_.is_int8
         )
 
     @functools.cached_property
     def by_id(self) -> Mapping[str, CellResult]:
-        return {result.cell.id: result for result in self.cells}
+        return {result.id: result for result in self.cells}
 
     @functools.cached_property
-    def _by_place(self) -> Mapping[tuple[str, str], Sequence[CellResult]]:
-        return _grouped(self.cells, place)
+    def _by_place(self) -> Mapping[CellPlace, Sequence[CellResult]]:
+        return grouped((result.place, result) for result in self.cells)
 
     @functools.cached_property
     def _by_pass(self) -> Mapping[tuple[Pass, str], Sequence[CellResult]]:
-        return _grouped(self.cells, lambda result: (result.cell.pass_, result.cell.device))
+        return grouped(((result.pass_, result.device), result) for result in self.cells)
 
     def deployed(self) -> tuple[CellResult, ...]:
         """Returns the cells that others are held against, in the order of the plan."""
-        results: dict[tuple[str, str, bool], CellResult] = {}
-        for result in self.cells:
-            cell = result.cell
-            key = (cell.environment, cell.device, cell.pass_.implicit)
-            before = results.get(key)
-            if not cell.pass_.mixed and (before is None or _rank(result) < _rank(before)):
-                results[key] = result
-        return tuple(results.values())
+        ways = grouped(
+            ((result.place, result.pass_.implicit), result)
+            for result in self.cells
+            if not result.pass_.mixed
+        )
+        return tuple(
+            min(results, key=lambda result: ORDER.index(result.pass_.source))
+            for results in ways.values()
+        )
 
     def beside(self, now: CellResult) -> Iterator[CellResult]:
         """Yields the other cells of the same environment and device."""
-        yield from (result for result in self._by_place[place(now)] if result is not now)
+        yield from (result for result in self._by_place[now.place] if result is not now)
 
     def elsewhere(self, now: CellResult) -> Iterator[CellResult]:
         """Yields the cells of the same pass and device in other environments."""
-        pass_ = self._by_pass[now.cell.pass_, now.cell.device]
+        pass_ = self._by_pass[now.pass_, now.device]
         yield from (result for result in pass_ if result is not now)
 
     def table(self, result: CellResult) -> str:
-        return self.simulated.tables.get(result.cell.id, "")
-
-
-K = TypeVar("K")
-
-
-def _grouped(
-    cells: Iterable[CellResult], key: Callable[[CellResult], K]
-) -> Mapping[K, Sequence[CellResult]]:
-    found: dict[K, list[CellResult]] = {}
-    for result in cells:
-        found.setdefault(key(result), []).append(result)
-    return found
-
-
-def _rank(result: CellResult) -> int:
-    return ORDER.index(result.cell.pass_.source)
-
-
-def place(result: CellResult) -> tuple[str, str]:
-    return result.cell.environment, result.cell.device
+        return self.simulated.tables.get(result.id, "")
 
 
 def tried(now: CellResult, known: RunFacts) -> Iterator[Fix]:
@@ -120,12 +99,12 @@ def tried(now: CellResult, known: RunFacts) -> Iterator[Fix]:
 
 
 def _tables(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     if pass_.source is TableSource.SHIPPED:
         return
     fixes = []
     for other in known.beside(now):
-        theirs = other.cell.pass_
+        theirs = other.pass_
         if theirs.mixed or theirs.source is TableSource.SHIPPED:
             continue
         if replace(theirs, source=pass_.source, algorithm=pass_.algorithm) == pass_:
@@ -140,36 +119,32 @@ def _tables(now: CellResult, known: RunFacts) -> Iterator[Fix]:
 
 def _simulated_tables(now: CellResult, known: RunFacts, bad: Sequence[str]) -> Iterator[Fix]:
     """Yields the table of which exact arithmetic keeps most in the same placement."""
-    placement = now.placed.name if now.placed else ""
-    found = []
+    before, kept = of_cell(now), []
     for (where, table), errors in known.simulated.errors.items():
         algorithm = known.simulated.algorithms.get(table)
-        if where != placement or table == known.table(now) or algorithm is None:
-            continue
-        same = algorithm == now.cell.pass_.algorithm
-        reaches = of_errors(errors, now)
-        fix = Fix(
+        if where == _placement(now) and table != known.table(now) and algorithm is not None:
+            reaches = of_errors(errors, now)
+            kept.append((gain(before, reaches, bad).best_db, algorithm, reaches))
+    if kept:
+        _, algorithm, reaches = max(kept, key=lambda table: table[:2])
+        same = algorithm == now.pass_.algorithm
+        yield Fix(
             kind=FixKind.TABLE,
             what=f"the {algorithm} table{' that an environment of this run made' if same else ''}",
             why="in exact arithmetic, with what this engine loses beyond that",
             basis=Basis.SIMULATED,
-            now=of_cell(now),
+            now=before,
             reaches=reaches,
-            against=now.cell.id,
+            against=now.id,
             command="" if same else _shared(algorithm),
         )
-        found.append((gain(fix.now, reaches, bad).best_db, algorithm, fix))
-    if found:
-        yield max(found, key=lambda one: one[:2])[2]
 
 
 def _called(result: CellResult, now: CellResult) -> str:
     """Returns what a cell's table is called; of the algorithm in use also by whom it was made."""
-    algorithm = result.cell.pass_.algorithm
-    known = algorithm in MATRIX_ALGORITHMS and algorithm != now.cell.pass_.algorithm
-    return (
-        f"the {algorithm} table" if known and not result.cell.pass_.implicit else table_name(result)
-    )
+    algorithm = result.pass_.algorithm
+    known = algorithm in MATRIX_ALGORITHMS and algorithm != now.pass_.algorithm
+    return f"the {algorithm} table" if known and not result.pass_.implicit else table_name(result)
 
 
 def _shared(algorithm: str | None) -> str:
@@ -177,12 +152,12 @@ def _shared(algorithm: str | None) -> str:
 
 
 def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     if not pass_.per_tensor:
         return
     what, command = "weights with a scale a channel", "quantisation: {weights: per_channel}"
     for other in known.beside(now):
-        if replace(other.cell.pass_, per_tensor=True) == pass_:
+        if replace(other.pass_, per_tensor=True) == pass_:
             yield measured(FixKind.WEIGHTS, what, now, other, command)
             return
     key = (now.placed.per_channel.name if now.placed else "", known.table(now))
@@ -194,7 +169,7 @@ def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
             basis=Basis.SIMULATED,
             now=of_cell(now),
             reaches=of_errors(known.simulated.errors[key], now),
-            against=now.cell.id,
+            against=now.id,
             command=command,
         )
 
@@ -203,9 +178,9 @@ def _weights(now: CellResult, known: RunFacts) -> Iterator[Fix]:
 
 
 def _layers(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     for other in known.beside(now):
-        theirs = other.cell.pass_
+        theirs = other.pass_
         if theirs.mixed and replace(theirs, exclude=pass_.exclude, mixed=False) == pass_:
             what = in_float(_added(pass_.exclude, theirs.exclude))
             command = float_command(theirs.exclude, implicit=theirs.implicit)
@@ -232,7 +207,7 @@ def float_command(layers: Iterable[str], *, implicit: bool) -> str:
 
 
 def _added(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
-    return tuple(one for one in after if one not in before)
+    return tuple(layer for layer in after if layer not in before)
 
 
 def _held(result: CellResult) -> tuple[str, ...]:
@@ -244,37 +219,35 @@ def _held(result: CellResult) -> tuple[str, ...]:
 def not_held(result: CellResult, known: RunFacts) -> tuple[str, ...]:
     """Returns the layers that a cell should have kept in float, and that some build of it ran in int8."""
     report = known.judgement.layers
-    ways = [way for way in report.ways if result.cell.id in way.cells] if report else []
+    ways = [way for way in report.ways if result.id in way.cells] if report else []
     return tuple(
         layer
-        for layer in result.cell.pass_.exclude
+        for layer in result.pass_.exclude
         if any(way.precisions.get(layer) == INT8 for way in ways)
     )
 
 
 def _predicted(now: CellResult, mixed: CellResult, known: RunFacts) -> KeptQuality | None:
     """Returns what was simulated of the very set that a cell ran with; None where nothing was."""
-    placement = mixed.placed.name if mixed.placed else ""
-    errors = known.simulated.errors.get((placement, known.table(mixed)))
-    heads = dict(of_errors(errors, mixed).sqnr_db) if errors else {}
-    diagnosis = known.judgement.diagnosis
-    kept = KeptQuality(sqnr_db=heads)
+    errors = known.simulated.errors.get((_placement(mixed), known.table(mixed)))
+    heads = of_errors(errors, mixed).sqnr_db if errors else {}
+    diagnosis, drop = known.judgement.diagnosis, None
     if diagnosis and diagnosis.search.chosen and is_of(diagnosis, now, known):
         chosen, confirmed = diagnosis.search.chosen, diagnosis.search.confirmed
-        added = set(_added(now.cell.pass_.exclude, mixed.cell.pass_.exclude))
-        if set(chosen.layers) == added:
+        if set(chosen.layers) == set(_added(now.pass_.exclude, mixed.pass_.exclude)):
             last = confirmed or chosen
-            kept = KeptQuality(
-                sqnr_db=heads or {name: head.sqnr_db for name, head in last.heads.items()},
-                ap_drop=last.whole.ap_drop,
-            )
-    return kept if kept.sqnr_db else None
+            heads = heads or {name: head.sqnr_db for name, head in last.heads.items()}
+            drop = last.whole.ap_drop
+    return KeptQuality(sqnr_db=heads, ap_drop=drop) if heads else None
 
 
 def is_of(diagnosis: Diagnosis, now: CellResult, known: RunFacts) -> bool:
     """Whether a diagnosis is of a cell's table and placement."""
-    placement = now.placed.name if now.placed else ""
-    return (diagnosis.placement, diagnosis.table_sha256) == (placement, known.table(now))
+    return (diagnosis.placement, diagnosis.table_sha256) == (_placement(now), known.table(now))
+
+
+def _placement(result: CellResult) -> str:
+    return result.placed.name if result.placed else ""
 
 
 # Versions and ways
@@ -292,74 +265,65 @@ def _versions(now: CellResult, known: RunFacts) -> Iterator[Fix]:
     ]
     if not better:
         return
-    bad = bad_heads(now)
     better.sort(
         key=lambda result: (
-            result.cell.environment != known.judgement.baseline,
-            [-value for value in gain(of_cell(now), of_cell(result), bad).order],
+            result.environment != known.judgement.baseline,
+            [-value for value in _order(now, result)],
         )
     )
-    names = [result.cell.environment for result in better]
-    what = listed(names, NAMED) if len(names) == 1 else f"one of {listed(names, NAMED)}"
+    names = listed([result.environment for result in better], NAMED)
+    what = names if len(better) == 1 else f"one of {names}"
     fix = measured(FixKind.VERSION, what, now, better[0], "")
-    yield replace(fix, cells=tuple(result.cell.id for result in better))
+    yield replace(fix, cells=tuple(result.id for result in better))
 
 
 def _is_better(other: CellResult, now: CellResult, judgement: Judgement) -> bool:
     """Whether another version keeps more of some bad head, by a test, and is not shown to be alike there."""
-    baseline = judgement.baseline
-    theirs = {head.head: head for head in other.heads}
     for head in now.heads:
-        if head.head not in bad_heads(now) or head.head not in theirs:
+        theirs = other.head(head.head)
+        if head.head not in bad_heads(now) or theirs is None:
             continue
         alike = any(
-            {now.cell.environment, other.cell.environment} <= set(equivalence.environments)
+            {now.environment, other.environment} <= set(equivalence.environments)
             for equivalence in judgement.equal
             if (equivalence.head, equivalence.pass_, equivalence.device)
-            == (head.head, now.cell.pass_.name, now.cell.device)
+            == (head.head, now.pass_.name, now.device)
         )
-        mine, its = head.verdicts, theirs[head.head].verdicts
-        if now.cell.environment == baseline:
+        if now.environment == judgement.baseline:
             told = any(
                 verdict.kind is Kind.OK
-                and verdict.against == now.cell.id
+                and verdict.against == now.id
                 and verdict.effect
                 and verdict.effect.high_db < 0
-                for verdict in its
+                for verdict in theirs.verdicts
             )
         else:
-            suspect = any({verdict.kind, verdict.suspected} & OF_VERSION for verdict in its)
-            told = any(verdict.kind in OF_VERSION for verdict in mine) and not suspect
+            suspected = {verdict.suspected for verdict in theirs.verdicts}
+            told = bool(head.kinds & OF_VERSION) and not (theirs.kinds | suspected) & OF_VERSION
         if told and not alike and beyond_builds(now, other, [head.head]) is not False:
             return True
     return False
 
 
 def _ways(now: CellResult, known: RunFacts) -> Iterator[Fix]:
-    pass_ = now.cell.pass_
+    pass_ = now.pass_
     if not pass_.implicit:
         return
     others = [
         result
         for result in known.beside(now)
-        if not result.cell.pass_.implicit and not result.cell.pass_.mixed
+        if not result.pass_.implicit and not result.pass_.mixed
     ]
-    same = [
-        result
-        for result in others
-        if (result.cell.pass_.source, result.cell.pass_.algorithm)
-        == (pass_.source, pass_.algorithm)
-    ]
-    bad = bad_heads(now)
-    best = max(
-        same or others,
-        key=lambda result: gain(of_cell(now), of_cell(result), bad).order,
-        default=None,
-    )
+    table = (pass_.source, pass_.algorithm)
+    same = [result for result in others if (result.pass_.source, result.pass_.algorithm) == table]
+    best = max(same or others, key=lambda result: _order(now, result), default=None)
     if best:
         what = "Q/DQ nodes in place of implicit scales"
-        command = "trt-matrix migrate CACHE -o qdq.onnx"
-        yield measured(FixKind.WAY, what, now, best, command)
+        yield measured(FixKind.WAY, what, now, best, "trt-matrix migrate CACHE -o qdq.onnx")
+
+
+def _order(now: CellResult, other: CellResult) -> tuple[float, ...]:
+    return gain(of_cell(now), of_cell(other), bad_heads(now)).order
 
 
 def measured(kind: FixKind, what: str, now: CellResult, other: CellResult, command: str) -> Fix:
@@ -378,7 +342,7 @@ def measured(kind: FixKind, what: str, now: CellResult, other: CellResult, comma
         basis=Basis.MEASURED,
         now=of_cell(now),
         reaches=reaches,
-        against=now.cell.id,
-        cells=(other.cell.id,),
+        against=now.id,
+        cells=(other.id,),
         command=command,
     )

@@ -4,13 +4,12 @@ What is lost is put down to the largest part of the budget: to 8 bits' own where
 stays unexplained, with what it looks like.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from trt_matrix.core import severity
-from trt_matrix.core.cells import Precision, Status
+from trt_matrix.core.cells import Precision
 from trt_matrix.core.judgement import CellResult, HeadResult
-from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import shares_of
 from trt_matrix.core.verdicts.verdict import FAULTS, Kind, Verdict
 
@@ -31,9 +30,9 @@ def with_unexplained(results: Iterable[CellResult]) -> tuple[CellResult, ...]:
     """Returns the results, those that lose something for no known cause with a verdict that says so."""
     return tuple(
         replace(result, heads=tuple(_looked_at(result, head) for head in result.heads))
-        if result.status is Status.OK
-        and result.cell.pass_.precision is not Precision.FP32
-        and not result.cell.pass_.mixed
+        if result.status.ok
+        and result.pass_.precision is not Precision.FP32
+        and not result.pass_.mixed
         else result
         for result in results
     )
@@ -41,15 +40,11 @@ def with_unexplained(results: Iterable[CellResult]) -> tuple[CellResult, ...]:
 
 def _looked_at(result: CellResult, head: HeadResult) -> HeadResult:
     harm = _harm(head)
-    if not harm or _named(head.verdicts):
+    # A cause was found, or is looked for still; a fallback makes nothing worse.
+    if not harm or head.kinds & {*FAULTS, Kind.INCONCLUSIVE}:
         return head
     kept = tuple(verdict for verdict in head.verdicts if verdict.kind is not Kind.OK)
     return replace(head, verdicts=(*kept, _verdict(result, head, harm)))
-
-
-def _named(verdicts: Sequence[Verdict]) -> bool:
-    """Whether a cause was found, or is looked for still; a fallback makes nothing worse."""
-    return any(verdict.kind in FAULTS or verdict.kind is Kind.INCONCLUSIVE for verdict in verdicts)
 
 
 def _harm(head: HeadResult) -> str:
@@ -57,7 +52,7 @@ def _harm(head: HeadResult) -> str:
     failed = [gate.text() for gate in head.gates if not gate.passed]
     if failed:
         return f"a gate fails ({failed[0]})"
-    if severity.of_boxes(head.boxes).rank < Severity.VISIBLE.rank or head.boxes is None:
+    if head.boxes is None or not severity.of_boxes(head.boxes).matters:
         return ""
     parts = severity.box_harm(head.boxes)
     if parts and BOX_GATES.intersection(gate.name for gate in head.gates):
@@ -67,30 +62,20 @@ def _harm(head: HeadResult) -> str:
 
 def _reachable(head: HeadResult) -> bool:
     """Whether the SQNR gate fails though the best table would hold it, or nearly: 8 bits are enough then."""
-    gate = head.gate_sqnr_db
-    failed = any(
-        gate_result.name == "sqnr_db" and not gate_result.passed for gate_result in head.gates
-    )
-    if not failed:
+    gate, budget = head.gate_sqnr_db, head.budget
+    if not any(result.name == "sqnr_db" and not result.passed for result in head.gates):
         return False
-    return (
-        gate is None or head.budget is None or head.budget.limit <= 10 ** ((NEARLY_DB - gate) / 10)
-    )
+    return gate is None or budget is None or budget.limit <= 10 ** ((NEARLY_DB - gate) / 10)
 
 
 def _verdict(result: CellResult, head: HeadResult, harm: str) -> Verdict:
-    shares = shares_of(result.cell.id, head.budget) if head.budget else None
+    lost = Verdict(kind=Kind.UNEXPLAINED_LOSS, cell=result.id, head=head.head, why=harm)
+    shares = shares_of(result.id, head.budget) if head.budget else None
     if shares is None:
-        return Verdict(kind=Kind.UNEXPLAINED_LOSS, cell=result.cell.id, head=head.head, why=harm)
+        return lost
     name, share = shares.parts[0]
     kind = PARTS[name]
     if kind is Kind.INT8_LIMIT and share >= MOST and not _reachable(head):
         why = f"{harm}; {100 * share:.0f} % of the error is what 8 bits cost with the best table known"
-        return Verdict(kind=kind, cell=result.cell.id, head=head.head, why=why)
-    return Verdict(
-        kind=Kind.UNEXPLAINED_LOSS,
-        cell=result.cell.id,
-        head=head.head,
-        why=f"{harm} ({shares.sentence()})",
-        suspected=kind,
-    )
+        return replace(lost, kind=kind, why=why)
+    return replace(lost, why=f"{harm} ({shares.sentence()})", suspected=kind)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from trt_matrix.core import severity
-from trt_matrix.core.boxes.results import ALL
-from trt_matrix.core.cells import Precision, Status, TableSource
+from trt_matrix.core.cells import TableSource
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.severity import Severity
 
@@ -17,24 +16,24 @@ def why_mix(judgement: Judgement) -> str | None:
 
     `small breaks its gate in ort-1.18.1/cpu/int8-shared-entropy`, `5 of 722 boxes are lost in …`.
     """
-    found = sorted(_reasons(judgement.cells), key=lambda one: -one[0].rank)
+    found = sorted(_reasons(judgement.cells), key=lambda reason: -reason[0].rank)
     return found[0][1] if found else None
 
 
 def _reasons(results: Iterable[CellResult]) -> Iterable[tuple[Severity, str]]:
     for result in results:
-        pass_ = result.cell.pass_
+        pass_ = result.pass_
         tried = pass_.implicit or pass_.source is TableSource.SHARED
-        if result.status is not Status.OK or pass_.precision is not Precision.INT8:
+        if not result.status.ok or not pass_.is_int8:
             continue
         if pass_.mixed or not tried:
             continue
         for head in result.heads:
             if head.passed is False:
-                yield Severity.SEVERE, f"{head.head} breaks its gate in {result.cell.id}"
+                yield Severity.SEVERE, f"{head.head} breaks its gate in {result.id}"
         if result.passed is False:
-            yield Severity.SEVERE, f"the whole network breaks its gate in {result.cell.id}"
-        whole = result.boxes.whole if result.boxes else None
+            yield Severity.SEVERE, f"the whole network breaks its gate in {result.id}"
+        whole = result.whole_boxes
         matters = severity.of_boxes(whole)
-        if whole and matters.rank >= Severity.VISIBLE.rank and whole.changes[ALL].reference:
-            yield matters, f"{', '.join(severity.box_harm(whole))} in {result.cell.id}"
+        if whole and matters.matters and whole.total.reference:
+            yield matters, f"{', '.join(severity.box_harm(whole))} in {result.id}"

@@ -6,9 +6,9 @@ from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.since import environments_of
 from trt_matrix.core.answers.strips import Strip, best_fix
 from trt_matrix.core.answers.undecided import COVERS
+from trt_matrix.core.collecting import grouped
 from trt_matrix.core.fix import FixKind
 from trt_matrix.core.judgement import Judgement
-from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed
@@ -53,9 +53,7 @@ def whose(told: Sequence[Strip], whole: Answer) -> str:
     """Returns `a layer's: x (small), y (medium)`; of heads in which nothing was found only where it is so of all."""
     strips = [strip for strip in told if strip.fault and strip.state != "clean"]
     strips = [strip for strip in strips if strip.state != "none" or not strip.nothing] or strips
-    faults: dict[str, list[str]] = {}
-    for strip in strips:
-        faults.setdefault(strip.fault, []).append(strip.head)
+    faults = grouped((strip.fault, strip.head) for strip in strips)
     if not faults:
         return whole.fault
     groups, kinds = [], set()
@@ -84,7 +82,7 @@ def send_to(
     kind = finding.kind
     if kind is Kind.INCONCLUSIVE:
         fix = best_fix(judgement.fixes)
-        who = FIXERS.get(fix.kind) if fix and whole.severity.rank >= Severity.VISIBLE.rank else None
+        who = FIXERS.get(fix.kind) if fix and whole.severity.matters else None
         return f"{who}, for the fix; nobody else before it is decided" if who else UNDECIDED
     if kind is Kind.NOT_COMPARABLE:
         return CALIBRATOR if "the table of" in finding.fault or COVERS in finding.text else ""
@@ -109,11 +107,10 @@ def send_to(
 
 
 def _maintainers(judgement: Judgement, finding: Finding) -> str:
-    names = [
-        next(iter(result.versions), "")
+    names = finding.environments or environments_of(judgement)
+    engines = (
+        next(iter(result.versions))
         for result in judgement.cells
-        if result.versions
-        and result.cell.environment in (finding.environments or environments_of(judgement))
-    ]
-    engine = next((name for name in names if name), "the engine")
-    return f"the maintainers of {engine}, with a ticket (trt-matrix ticket)"
+        if result.versions and result.environment in names
+    )
+    return f"the maintainers of {next(engines, 'the engine')}, with a ticket (trt-matrix ticket)"

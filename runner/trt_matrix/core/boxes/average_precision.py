@@ -16,6 +16,8 @@ from trt_matrix.core.boxes.nms import COCO_SIZES, Boxes, SizeRange
 from trt_matrix.core.boxes.results import ALL, AveragePrecision
 
 ALL_PX2 = (0.0, 1e10)
+MOST_DETECTIONS = 100
+"""Best boxes that count, for each image and category."""
 
 
 class LabelsError(ValueError):
@@ -42,10 +44,7 @@ def read_labels(
 ) -> Labels:
     """Checks the labels of these images; others that the file names are left out.
 
-    Args:
-        coco: A parsed COCO file with `images`, `annotations` and `categories`. Never changed.
-        image_ids: Ids of the evaluated images.
-        category_ids: Category id of each class of the network; default: the labels' own, rising.
+    `category_ids` are those of the classes of the network; without, the labels' own, rising. `coco` is never changed.
 
     Raises:
         LabelsError: no such image or category, an id twice, or an annotation that cannot be used; names it.
@@ -97,24 +96,18 @@ def average_precision(
     boxes: Mapping[int, Boxes],
     *,
     sizes: Sequence[SizeRange] = COCO_SIZES,
-    max_detections: int = 100,
+    max_detections: int = MOST_DETECTIONS,
 ) -> Mapping[str, AveragePrecision]:
     """Returns `all` and each size range → average precision.
 
     As in COCO, both ends of a range belong to it.
-
-    Args:
-        labels: From `read_labels`.
-        boxes: Image id → boxes in pixels of the labels' images; one entry for every image of `labels`.
-        sizes: Ranges of labelled (and of unmatched detected) area.
-        max_detections: Best boxes that count, for each image and category.
+    `boxes` has an entry for every image of `labels`, in its pixels; `sizes` are ranges of labelled (and of unmatched
+    detected) area. The best `max_detections` boxes of each image and category count.
 
     Raises:
         LabelsError: an image without an entry, or a class index without a category.
     """
-    evaluation = evaluation_of(
-        labels, results_of(labels, boxes), sizes=sizes, max_detections=max_detections
-    )
+    evaluation = evaluation_of(labels, results_of(labels, boxes), sizes, max_detections)
     names = evaluation.params.areaRngLbl
     ranges = evaluation.params.areaRng
     evaluation.evaluate()
@@ -135,20 +128,9 @@ def average_precision(
 
 
 def evaluation_of(
-    labels: Labels,
-    results: list[dict[str, Any]],
-    *,
-    sizes: Sequence[SizeRange] = (),
-    max_detections: int,
+    labels: Labels, results: list[dict[str, Any]], sizes: Sequence[SizeRange], max_detections: int
 ) -> Any:
-    """Returns COCO's evaluation, to be started: of all sizes, then of each range.
-
-    Args:
-        labels: From `read_labels`.
-        results: From `results_of`.
-        sizes: Ranges of area.
-        max_detections: Best boxes that count, for each image and category.
-    """
+    """Returns COCO's evaluation, to be started: of all sizes, then of each range."""
     # Here, since labels are also read where nothing is evaluated.
     from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415
 

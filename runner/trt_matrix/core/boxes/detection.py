@@ -49,9 +49,7 @@ from trt_matrix.core.boxes.styles import Detector, Output, PositionGate
 def detect(outputs: Mapping[str, Output], decoding: Decoding) -> Boxes:
     """Decodes all heads of one image and suppresses; best first.
 
-    Args:
-        outputs: Head → raw output of one image, without a batch axis, laid out as `decoding.layout`.
-        decoding: What the outputs mean.
+    Outputs of one image have no batch axis, and lie as `decoding.layout` says.
 
     Raises:
         DecodeError: a head is missing or has another shape than expected.
@@ -75,10 +73,7 @@ def detect_all(
 ) -> Iterator[Boxes]:
     """Yields the boxes of one image after another, so that mapped files are read once, in order.
 
-    Args:
-        outputs: Head → raw outputs, shape (images, ...).
-        detector: `functools.partial(detect, decoding=…)`, or one of the user's own.
-        heads: Those to hand to it.
+    Outputs have shape (images, …).
 
     Raises:
         DecodeError: heads with different numbers of images, or what `detector` raises.

@@ -220,9 +220,7 @@ def compare_all(
 def totals(sums: Sums, repeats: int = 1) -> Changes:
     """Adds up whatever part of the sums is given: `sums[:, head]`, `sums[:, :, size]`, all.
 
-    Args:
-        sums: Of all repeats, one after another along the images.
-        repeats: How many there are.
+    `sums` are those of all repeats, one after another along the images.
     """
     total = {name: float(sums[name].sum()) for name in CHANGES.names or ()}
     kept = total["kept"]

@@ -67,9 +67,7 @@ class Boxes:
     def in_image(self, *, scale: tuple[float, float], offset: tuple[float, float]) -> "Boxes":
         """Returns the boxes in pixels of the image that lies in the input at x·scale + offset.
 
-        Args:
-            scale: Input pixels per image pixel, along x and y.
-            offset: Where the image begins in the input, in input pixels: left, top.
+        Input pixels per image pixel are `scale` (along x, y); `offset` is where the image begins in the input (left, top).
         """
         corners = (self.corners - np.tile(offset, 2)) / np.tile(scale, 2)
         return replace(self, corners=corners)
@@ -116,9 +114,7 @@ def areas(corners: Floats) -> Floats:
 def iou(one: Floats, other: Floats) -> Floats:
     """Returns intersection over union, of corners whose leading shapes broadcast.
 
-    Args:
-        one: Shape (..., 4), every box with an area above 0.
-        other: Likewise.
+    Corners have shape (…, 4), and every box an area above 0.
     """
     width = np.minimum(one[..., 2], other[..., 2]) - np.maximum(one[..., 0], other[..., 0])
     height = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
@@ -133,12 +129,8 @@ def suppress(
 
     Equal scores keep the order of `candidates`. Each round costs one pass over what is left, and
     there are at most `max_detections` rounds, so a network that fires everywhere stays affordable.
-
-    Args:
-        candidates: In any order.
-        iou_threshold: A box goes when its overlap with a kept one is larger.
-        max_candidates: Only that many of the best are looked at.
-        max_detections: At most that many are kept.
+    Of `max_candidates` best ones at most `max_detections` are kept; a box goes when its overlap with a kept one is
+    larger than `iou_threshold`.
     """
     best_first = np.argsort(-candidates.scores, kind="stable")[:max_candidates]
     ordered = candidates.take(best_first)

@@ -68,10 +68,8 @@ def places(
 ) -> Places:
     """Returns where the rows of these grids lie, one grid after another.
 
-    Args:
-        levels: The grids; none where rows lie anywhere.
-        image_size: Height and width of the network's input in pixels.
-        clip_priors: Centres and sizes of priors end at the input's size.
+    `image_size` is height and width in pixels; where rows lie anywhere there are no `levels`. With `clip_priors` centres
+    and sizes of priors end at the input's size.
     """
     image = np.array(image_size[::-1], np.float64)
     grids = tuple(grid(image_size, level.stride) for level in levels)

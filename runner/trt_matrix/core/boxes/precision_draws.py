@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trt_matrix.core.boxes.average_precision import Labels, evaluation_of, results_of
+from trt_matrix.core.boxes.average_precision import (
+    MOST_DETECTIONS,
+    Labels,
+    evaluation_of,
+    results_of,
+)
 from trt_matrix.core.boxes.nms import Boxes, Floats, Indices
 
 DRAWS = 1000
@@ -52,29 +57,22 @@ class Hits:
     objects: Indices
 
 
-def precision_draws(
-    labels: Labels, boxes: Mapping[int, Boxes], *, max_detections: int = 100
-) -> Floats:
+def precision_draws(labels: Labels, boxes: Mapping[int, Boxes]) -> Floats:
     """Returns AP and AP50 over all sizes in each draw, shape (DRAWS, 2); NaN where nothing is labelled.
 
-    Args:
-        labels: From `read_labels`.
-        boxes: Image id → boxes in pixels of the labels' images; one entry for every image of `labels`.
-        max_detections: Best boxes that count, for each image and category.
+    `boxes` has an entry for every image of `labels`, in its pixels.
 
     Raises:
         LabelsError: an image without an entry, or a class index without a category.
     """
-    return weighted(hits(labels, boxes, max_detections), image_draws(len(labels.images)))
+    return weighted(hits(labels, boxes, MOST_DETECTIONS), image_draws(len(labels.images)))
 
 
 def across(repeats: Sequence[Floats]) -> Floats:
     """Returns the mean over repeats, of which each draw takes as many as there are, with replacement.
 
     With few repeats that tells too little of how builds differ: of two, half of it.
-
-    Args:
-        repeats: AP and AP50 in each draw, every one of shape (draws, 2).
+    Every one has AP and AP50 in each draw, shape (draws, 2).
     """
     every = np.stack(repeats)
     amount, draws, _ = every.shape
@@ -85,8 +83,7 @@ def across(repeats: Sequence[Floats]) -> Floats:
 def interval(draws: Floats) -> tuple[float, float] | None:
     """Returns the 95 % percentile interval; None where no draw has a value.
 
-    Args:
-        draws: Shape (draws,); NaN where a draw took no image with an object.
+    `draws` has NaN where a draw took no image with an object.
     """
     known = draws[~np.isnan(draws)]
     if not known.size:
@@ -118,7 +115,7 @@ def hits(labels: Labels, boxes: Mapping[int, Boxes], max_detections: int) -> Hit
     place[chosen] = np.arange(len(chosen))
     crowds = {annotation["id"] for annotation in labels.annotations if annotation["iscrowd"]}
 
-    evaluation = evaluation_of(labels, results, max_detections=max_detections)
+    evaluation = evaluation_of(labels, results, (), max_detections)
     thresholds = evaluation.params.iouThrs
     found, ignored = np.zeros((2, len(thresholds), len(chosen)), bool)
     for box, labelled, at in _pairs(evaluation, every[:, 0]):
@@ -133,9 +130,7 @@ def hits(labels: Labels, boxes: Mapping[int, Boxes], max_detections: int) -> Hit
 def _pairs(evaluation: Any, images: Indices) -> Iterator[tuple[int, int, Mask]]:
     """Yields the id of a box, of its object, and at which IoU thresholds they are a pair.
 
-    Args:
-        evaluation: From `evaluation_of`.
-        images: Index of the image of each box.
+    `images` has the index of the image of each box.
     """
     thresholds = evaluation.params.iouThrs
     all_pairs = _matched(evaluation)
@@ -181,9 +176,7 @@ def _ranks(groups: Indices) -> Indices:
 def weighted(hits: Hits, weights: Weights) -> Floats:
     """Returns AP and AP50 with each image taken so many times, shape (draws, 2).
 
-    Args:
-        hits: Of the boxes.
-        weights: Shape (images, draws).
+    `weights` has shape (images, draws).
     """
     draws = weights.shape[1]
     totals, amounts = np.zeros((draws, 2)), np.zeros(draws)

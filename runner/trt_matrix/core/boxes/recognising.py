@@ -73,9 +73,7 @@ def pair_of(
 ) -> tuple[SeenOutput, SeenOutput, int, int] | None:
     """Returns scores, boxes, rows and score columns of tables with a row for each box.
 
-    Args:
-        outputs: All of a network.
-        others: Columns of further tables that may be there.
+    Further tables may be there, with as many columns as one of `others`.
     """
     tables = [(output, table) for output in outputs if (table := rows_of(output)) is not None]
     if len(tables) != len(outputs) or len({rows for _, (rows, _) in tables}) != 1:

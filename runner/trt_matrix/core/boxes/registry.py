@@ -47,9 +47,7 @@ def style_of(decode: RecordedDecode) -> Style | None:
 def recognised(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> tuple[Proposal, ...]:
     """Returns how these outputs may be decoded: one without a doubt, or all that shapes and names fit.
 
-    Args:
-        outputs: Of one network, in its order.
-        image: Height and width of its input in pixels.
+    `image` is height and width of the network's input in pixels.
     """
     fitting = tuple(
         proposal

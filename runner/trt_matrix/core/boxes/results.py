@@ -29,6 +29,10 @@ class AveragePrecision:
     """Labelled objects in the range, crowds left out."""
 
 
+def _ap(precision: Mapping[str, AveragePrecision]) -> float | None:
+    return precision[ALL].ap if ALL in precision else None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoxErrors:
     """What one cell did to the reference's boxes: all of them, or those that one head has a part in."""
@@ -55,10 +59,19 @@ class BoxErrors:
     images. They are in no other number: the reference's boxes at their places are lost."""
 
     @property
+    def total(self) -> Changes:
+        """Lost, new and moved boxes of all sizes."""
+        return self.changes[ALL]
+
+    @property
+    def ap(self) -> float | None:
+        """Of all sizes; None without labels."""
+        return _ap(self.precision)
+
+    @property
     def shown_drop(self) -> float | None:
         """`ap_drop` of the two APs as they are shown, to three digits."""
-        ap = self.precision[ALL].ap if ALL in self.precision else None
-        return None if self.ap_drop is None else ap_drop(ap, self.ap_drop)
+        return None if self.ap_drop is None else ap_drop(self.ap, self.ap_drop)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +166,11 @@ class BoxReport:
     """Head → such boxes of the reference, over all images; heads without any are left out."""
     repeated: Repeated | None = None
     """Of the reference, where a function of the user's own decodes and gives any."""
+
+    @property
+    def ap(self) -> float | None:
+        """Of the reference, all sizes; None without labels."""
+        return _ap(self.precision)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

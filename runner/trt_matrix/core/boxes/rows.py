@@ -109,14 +109,7 @@ def style(
 ) -> Style:
     """Returns the style of a family of this form.
 
-    Args:
-        name: As matrix.yaml calls it.
-        what: Which published networks, in a line.
-        form: Its formulae.
-        settings: Keys of `decode:` that it knows of, beside the common ones.
-        defaults: Key → its value where matrix.yaml leaves it out.
-        recognise: For `init`.
-        preprocess: Keys of `data.preprocess` that `init` writes.
+    The other arguments are fields of `Style`; `settings` are those beside the common ones.
     """
     return Style(
         name=name,

@@ -21,10 +21,7 @@ def worst(
 ) -> tuple[WorstImage, ...]:
     """Returns the worst images of each head, worst first; cells with the same boxes share them.
 
-    Args:
-        boxes: Where boxes are had from; all of them can be made.
-        reference: Its outputs.
-        cells: Cell id → outputs of one repeat.
+    `cells`: id → outputs of one repeat.
     """
     alike: dict[tuple[str, ...], list[str]] = {}
     for cell, outputs in cells.items():

@@ -69,8 +69,7 @@ class Likeness:
 def describe(levels: npt.NDArray[np.floating]) -> Floats:
     """Returns the description of a picture, float32 (LENGTH,), of length 1; zero where it is flat.
 
-    Args:
-        levels: Brightness 0 to 255 of any (height, width), the picture alone without what pads it.
+    `levels` is brightness 0 to 255 of any (height, width), the picture alone without what pads it.
     """
     grid = _shrunk(np.asarray(levels, np.float64))
     steps = np.concatenate([np.diff(grid, axis=1).ravel(), np.diff(grid, axis=0).ravel()])
@@ -96,8 +95,7 @@ def _shrunk(levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def mirrored(descriptions: Floats) -> Floats:
     """Returns the descriptions of the same pictures, mirrored left to right.
 
-    Args:
-        descriptions: Of `describe`, shape (images, LENGTH).
+    Descriptions have shape (images, LENGTH).
     """
     number = len(descriptions)
     half = LENGTH // 2
@@ -109,9 +107,7 @@ def mirrored(descriptions: Floats) -> Floats:
 def likeness(calibration: Floats, evaluation: Floats) -> Likeness:
     """Compares all pairs of pictures, within the sets and across.
 
-    Args:
-        calibration: Descriptions of the calibration images, (images, LENGTH).
-        evaluation: The same of the evaluation images.
+    Descriptions have shape (images, LENGTH).
     """
     here, there = _chosen(len(calibration)), _chosen(len(evaluation))
     ones, others = calibration[here], evaluation[there]

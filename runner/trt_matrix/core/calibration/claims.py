@@ -10,6 +10,7 @@ from trt_matrix.core.calibration.preprocessings import AS_FED
 from trt_matrix.core.calibration.ranges import BEYOND, Unseen
 from trt_matrix.core.calibration.report import Claim, Concern, Cost, FedTable, LeftOutImage, Trial
 from trt_matrix.core.calibration.sizes import Size
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.words import count, listed, span, verb
 
 NAMED = 3
@@ -147,7 +148,7 @@ def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Found
     sure = [unseen for unseen in unseens if unseen.sure]
     if not sure:
         return
-    heads = list(dict.fromkeys(head for unseen in sure for head in unseen.heads))
+    heads = distinct(head for unseen in sure for head in unseen.heads)
     behind = f" behind {listed(heads, NAMED)}" if heads else ""
     first = sure[0]
     reach = (
@@ -302,7 +303,7 @@ def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
     if not costs:
         return ""
     lost = [cost for cost in costs if cost.loss_db >= least_db]
-    names = listed(list(dict.fromkeys(cost.algorithm for cost in lost or costs)))
+    names = listed(distinct(cost.algorithm for cost in lost or costs))
     if not lost:
         most = max(cost.loss_db for cost in costs)
         more = "no more" if most < 0.05 else f"at most {most:.1f} dB more"

@@ -78,10 +78,7 @@ def counts(images: int) -> tuple[int, ...]:
 def curve(head: str, points: Sequence[Point], least_db: float) -> Curve | None:
     """Returns what a head's curve says; None where it has no two sizes.
 
-    Args:
-        head: Its name.
-        points: By images; each with its draws.
-        least_db: A gain below is none.
+    A gain below `least_db` is none.
     """
     ordered = tuple(sorted(points, key=lambda point: point.images))
     if len(ordered) < 2 or not all(math.isfinite(db) for point in ordered for db in point.sqnr_db):

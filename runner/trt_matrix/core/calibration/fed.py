@@ -8,6 +8,7 @@ do not move it; whether there are enough of them for a claim says its p value.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,12 +50,15 @@ class Pixels:
         return found
 
 
+def each_channel(value: Any, channels: int) -> tuple[float, ...]:
+    """Returns a value for each channel: settings have one for all of them, or a sequence."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,) * channels
+
+
 def statistics(values: Values, how: Pixels) -> Floats:
     """Returns STATISTICS of one image, shape (channels, 6).
 
-    Args:
-        values: As fed, (height, width, channels), without what pads the image.
-        how: What tells black and full pixels.
+    `values` are as fed, (height, width, channels), without what pads the image; `how` tells black and full pixels.
     """
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
     black, full = how.value(np.zeros(values.shape[-1])), how.value(np.full(values.shape[-1], 255.0))
@@ -103,8 +107,7 @@ class SetDifference:
 def channels(every: Floats) -> tuple[Channel, ...]:
     """Returns a set's channels as they were fed.
 
-    Args:
-        every: `statistics` of all images, (images, channels, 6).
+    `every` is `statistics` of all images, (images, channels, 6).
     """
     return tuple(
         Channel(
@@ -122,10 +125,7 @@ def channels(every: Floats) -> tuple[Channel, ...]:
 def differences(calibration: Floats, evaluation: Floats, how: Pixels) -> tuple[SetDifference, ...]:
     """Returns in what of brightness, contrast and colour the sets are not alike.
 
-    Args:
-        calibration: `statistics` of all calibration images, (images, channels, 6).
-        evaluation: The same of the evaluation images.
-        how: What brings both to pixels.
+    Sets are `statistics` of all images, (images, channels, 6), and `how` brings both to pixels.
     """
     here, there = _measures(calibration, how), _measures(evaluation, how)
     set_differences = [_difference(name, here[name], there[name]) for name in here]

@@ -59,9 +59,7 @@ class PixelForm:
     def of(self, fed: npt.NDArray[np.floating], how: Pixels) -> npt.NDArray[np.float32]:
         """Returns images in this form; the last axis is channels.
 
-        Args:
-            fed: The same images as they were fed.
-            how: How that was.
+        `how` is the way in which they were `fed`.
         """
         pixels = how.pixel(np.asarray(fed, np.float64))
         made = self.pixels.value(pixels[..., ::-1] if self.exchanged else pixels)
@@ -69,11 +67,7 @@ class PixelForm:
 
 
 def forms(fed: Pixels) -> tuple[PixelForm, ...]:
-    """Returns what was fed, then every known form that differs from it.
-
-    Args:
-        fed: How the images of this run were fed.
-    """
+    """Returns what was fed, then every known form that differs from it."""
     number = len(fed.mean)
     known = [PixelForm(name=AS_FED, pixels=fed)]
     others = [
@@ -153,10 +147,7 @@ def early(tensors: Sequence[str]) -> tuple[str, ...]:
 def nearest(table: Ranges, seen: Mapping[str, Sequence[Ranges]]) -> Nearest | None:
     """Returns which form of the images a table lies nearest to; None where too little is in common.
 
-    Args:
-        table: As it was given.
-        seen: Form's name → the reference's ranges of images in that form, a mapping an algorithm, of the
-            `early` tensors alone.
+    `seen`: form's name → the reference's ranges of images in that form, a mapping an algorithm, of the `early` tensors.
     """
     fits = [fit for name, ranges in seen.items() if (fit := _fit(name, table, ranges))]
     fed = next((fit for fit in fits if fit.form == AS_FED), None)

@@ -60,12 +60,7 @@ def unseen(
     If both sets were drawn alike, every order of all images is as likely, so the k largest of n + m images
     are all evaluation images with chance (m / (n + m)) · ((m − 1) / (n + m − 1)) · … of k factors. That, times
     the tensors, below LEVEL is no luck. It takes no account of how far they lie beyond: BEYOND does.
-
-    Args:
-        tensors: Names, in the order of the columns.
-        calibration: Largest magnitudes, (images, tensors).
-        evaluation: The same of the evaluation images.
-        heads_of: Tensor → heads that depend on it.
+    Magnitudes have shape (images, tensors); `heads_of`: tensor → heads that depend on it.
     """
     if not len(calibration) or not len(evaluation):
         return ()
@@ -124,9 +119,7 @@ class Decider:
 def deciders(tensors: Sequence[str], calibration: Floats) -> tuple[Decider, ...]:
     """Returns the images that alone decide the range of tensors, those that decide most first.
 
-    Args:
-        tensors: Names, in the order of the columns.
-        calibration: Largest magnitudes, (images, tensors).
+    Magnitudes have shape (images, tensors).
     """
     if len(calibration) < 2:
         return ()
