@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-import hostile
 from playwright.sync_api import Page
 
+from tests.browser import hostile
 from tests.unit import h200
 from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
 from trt_matrix.core.boxes.results import FedImage

@@ -6,8 +6,8 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from shown_pages import EVILS, Open, html
 
+from tests.browser.shown_pages import EVILS, Open, html
 from tests.unit.judgements import SHARED, cell_result, head, judgement
 from trt_matrix.core.cells import Status
 from trt_matrix.report.html import render

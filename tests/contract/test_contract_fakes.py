@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from test_contract_tensorrt import ALL, ONLY_WHERE, has, lines_of  # isort: skip
+from tests.contract.test_contract_tensorrt import ALL, ONLY_WHERE, has, lines_of
 
 FAKES = Path(__file__).parents[1] / "fakes" / "tensorrt"
 LISTING = """

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.contract.uses import VARIABLES, Use, uses
 from trt_matrix.containers import job
-
-from uses import VARIABLES, Use, uses  # isort: skip
 
 ADAPTER = Path(job.__file__).parent / "engines" / "tensorrt"
 SURFACES = Path(__file__).parents[1] / "data" / "tensorrt_surfaces" / "surfaces.json"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import docker
 import pytest
-import rootfs
-from second_engine import SecondEngine
-from test_container import wait_for
-from test_docker_matrix import MATRIX, ROOT, VERSION, records, start
 
+from tests.docker import rootfs
+from tests.docker.second_engine import SecondEngine
+from tests.docker.test_container import wait_for
+from tests.docker.test_docker_matrix import MATRIX, ROOT, VERSION, records, start
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker import hosts, owner
 from trt_matrix.environments.docker.engine import Engine

@@ -14,12 +14,9 @@ from pathlib import Path
 import pytest
 from docker.errors import ImageNotFound
 
+from tests.unit import tickets
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.ticket.making import TicketWish, make
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
-import tickets
 
 IMAGE = "trt-matrix-test/engine:ticket"
 PACKAGES = ("numpy", "numpy.libs", "onnxruntime")

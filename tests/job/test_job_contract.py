@@ -16,8 +16,7 @@ import pytest
 import job
 from job import protocol, thresholds
 from job.__main__ import main
-
-from two_heads import TENSORS, golden, one_pass, write_request  # isort: skip
+from tests.job.two_heads import TENSORS, golden, one_pass, write_request
 
 CONTAINERS = Path(job.__file__).parents[1]
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from job.engines import cuda
-
-from tensorrt_jobs import build_cudart  # isort: skip
+from tests.job.tensorrt_jobs import build_cudart
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"

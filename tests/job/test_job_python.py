@@ -13,8 +13,7 @@ import pytest
 import job
 from job import protocol
 from job.engines.python import Engine, FunctionError
-
-from two_heads import golden, one_pass, write_request  # isort: skip
+from tests.job.two_heads import golden, one_pass, write_request
 
 HEADS = ["large", "small"]
 RUN = """

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from two_heads import golden, one_pass, write_request  # isort: skip
-from tensorrt_jobs import Jobs, carried, int8  # isort: skip
-
 from job import protocol
+from tests.job.tensorrt_jobs import Jobs, carried, int8
+from tests.job.two_heads import golden, one_pass, write_request
 
 needs_gcc = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"

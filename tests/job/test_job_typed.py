@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from job import protocol
+from tests.job.tensorrt_jobs import FAKES, Jobs, old_network
 from tests.job.test_job_tensorrt import with_float16
-
-from two_heads import golden, one_pass, write_request  # isort: skip
-from tensorrt_jobs import FAKES, Jobs, old_network  # isort: skip
+from tests.job.two_heads import golden, one_pass, write_request
 
 HALF = {"model": "half.onnx", "reason": None}
 NEVER = {"model": None, "reason": "nothing of it can be float16"}

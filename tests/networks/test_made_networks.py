@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from first_report import as_the_file_says, fill, first_report
-from kinds import KINDS
-from quantised import sqnr
 
+from tests.networks.first_report import as_the_file_says, fill, first_report
+from tests.networks.kinds import KINDS
+from tests.unit.quantised import sqnr
 from trt_matrix.core.cells import Precision, Status
 
 TRIED = list(KINDS)[:: 6 if os.environ.get("CI") else 1]

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from decoder_loops import (
+from tests.unit.decoder_loops import (
     CASES,
     HEIGHT,
     WIDTH,
     Found,
     Outputs,
 )
-from experiments import changed, config
-
+from tests.unit.experiments import changed, config
 from trt_matrix.core import manifest
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.registry import STYLES, style_of

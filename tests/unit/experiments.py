@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import yaml
 from PIL import Image
-from small_networks import detector
 
+from tests.unit.small_networks import detector
 from trt_matrix.config.matrix import Config, validate
 from trt_matrix.config.yaml_file import Document, parse, read
 from trt_matrix.errors import ConfigError

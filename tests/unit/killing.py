@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.containers.job.__main__ import main as job_main

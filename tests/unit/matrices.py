@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import small_networks as networks
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
+from tests.unit import small_networks as networks
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.network import graph
 from trt_matrix.core.plan import passes

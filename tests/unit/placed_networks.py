@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import small_networks as networks
 from onnx import numpy_helper
-from small_networks import image
 
+from tests.unit import small_networks as networks
+from tests.unit.small_networks import image
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.explicit import (

@@ -3,7 +3,8 @@
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from small_networks import Builder, detector
+
+from tests.unit.small_networks import Builder, detector
 
 FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.network.calibration_graph import calibration_model

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from probes import library, start
 
+from tests.unit.probes import library, start
 from trt_matrix.config.environments import Image, Interpreter, Ngc
 from trt_matrix.config.matrix import Config, load
 from trt_matrix.config.sections import OnnxRuntime

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from matrices import Trial, store_of
 from onnx import numpy_helper
 
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit import small_networks as networks
+from tests.unit.matrices import Trial, store_of
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.qdq.placements import Placed

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from probes import library, start
 
+from tests.unit.probes import library, start
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.factors.attribute import attributed
 from trt_matrix.core.factors.words import reason, reasons

@@ -11,11 +11,11 @@ import onnxruntime
 import pytest
 import yaml
 from PIL import Image
-from public_networks import dynamic
-from small_networks import run as run_network
-from test_ticket import local
-from trips import MATRIX, Trip
 
+from tests.unit.public_networks import dynamic
+from tests.unit.small_networks import run as run_network
+from tests.unit.test_ticket import local
+from tests.unit.trips import MATRIX, Trip
 from trt_matrix.commands.migration.migrating import MigrationWish, migrate_to_qdq
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network import graph

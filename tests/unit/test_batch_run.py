@@ -10,10 +10,10 @@ import pytest
 import yaml
 from onnx import numpy_helper
 from PIL import Image
-from public_networks import dynamic, rt_detr
-from small_networks import Builder, detector
-from test_shipped_run import FOLDERS, Ran
 
+from tests.unit.public_networks import dynamic, rt_detr
+from tests.unit.small_networks import Builder, detector
+from tests.unit.test_shipped_run import FOLDERS, Ran
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.prepared.likely import likely

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.judging.run import judge_again

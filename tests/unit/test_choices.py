@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit import small_networks as networks
 from tests.unit.judgements import whole
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices

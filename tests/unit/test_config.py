@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments import changed, checked, config, problems, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.experiments import changed, checked, config, problems, settings
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import KINDS
 from trt_matrix.config.matrix import Config, validate

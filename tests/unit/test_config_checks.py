@@ -5,9 +5,10 @@ from typing import Any
 
 import onnx
 import pytest
-from experiments import changed, checked, image, settings, write, wrong
 from onnx import TensorProto, helper
-from small_networks import Builder, detector
+
+from tests.unit.experiments import changed, checked, image, settings, write, wrong
+from tests.unit.small_networks import Builder, detector
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import small_networks as networks
-from test_judge import FP32, SHARED, Experiment, by_id
 
+from tests.unit import small_networks as networks
+from tests.unit.test_judge import FP32, SHARED, Experiment, by_id
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import Judgement

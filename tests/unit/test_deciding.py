@@ -1,8 +1,8 @@
 """Whose range decides: what a placement keeps in float, or gives another's scale, is told to be clipped by nobody."""
 
 import pytest
-import small_networks as networks
 
+from tests.unit import small_networks as networks
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.layers.deciding import decided
 from trt_matrix.core.manifest import Manifest

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from decoder_loops import (
+
+from tests.unit.decoder_loops import (
     CASES,
     CENTERNET,
     CLASSES,
@@ -23,8 +24,7 @@ from decoder_loops import (
     retinaface_priors,
     rows_of,
 )
-from decodings import detect, found_in, recorded, settings_of, told_of
-
+from tests.unit.decodings import detect, found_in, recorded, settings_of, told_of
 from trt_matrix.core import manifest
 from trt_matrix.core.boxes import decoders, registry
 from trt_matrix.core.boxes.decoding import DecodeError, Family

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_box_judge import HEADS, IMAGES, World, box
 
+from tests.unit.test_box_judge import HEADS, IMAGES, World, box
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.decoding import Decoding, Family, HeadGrid, Layout
 from trt_matrix.core.boxes.detection import detect, detect_all

@@ -9,10 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 import yaml
-from experiments import changed, checked, write, wrong
 from onnx import TensorProto, helper
-from small_networks import Builder
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.small_networks import Builder
 from trt_matrix.commands import init
 from trt_matrix.core.boxes.nms import Boxes, suppress
 from trt_matrix.core.network import graph, loading

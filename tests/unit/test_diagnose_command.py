@@ -4,13 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-import diagnoses
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from PIL import Image
 
+from tests.unit import diagnoses
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.diagnosis.record import Diagnosis

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import diagnoses
 import numpy as np
 import pytest
 
+from tests.unit import diagnoses
 from trt_matrix.core.diagnosis.quantisers import DiagnosisError
 from trt_matrix.core.diagnosis.record import Diagnosis, HeadDiagnosis
 from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT

@@ -3,15 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-import diagnoses
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from tests.unit import diagnoses
+from tests.unit import small_networks as networks
 from trt_matrix.core.diagnosis.groups import groups
 from trt_matrix.core.diagnosis.quantisers import (
     DiagnosisError,

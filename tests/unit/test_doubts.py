@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_networks import detector
-from test_shipped_run import FOLDERS, Ran
 
 from tests.unit.matrices import Told
+from tests.unit.small_networks import detector
+from tests.unit.test_shipped_run import FOLDERS, Ran
 from trt_matrix.commands import session
 
 GUESS = "the size [640, 640] and the preprocessing are guesses, see guessed (line "

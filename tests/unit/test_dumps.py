@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dump_files import VALUES, npy, only, read, written
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.dump_files import VALUES, npy, only, read, written
 from trt_matrix.dumps.files import files_below, shapes_that_fit, tensors
 from trt_matrix.dumps.suspicions import other_dtype
 from trt_matrix.dumps.tensor import (

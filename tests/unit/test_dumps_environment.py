@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-import small_networks as networks
 
+from tests.unit import small_networks as networks
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
 from trt_matrix.core.layers.executed import ExecutedShare

@@ -5,12 +5,11 @@ import functools
 import json
 from typing import Any
 
-import h200
 import onnx
 import pytest
-from small_networks import resized
 
-from tests.unit import judgements
+from tests.unit import h200, judgements
+from tests.unit.small_networks import resized
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix

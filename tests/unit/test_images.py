@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments import image
 from PIL import Image
 
+from tests.unit.experiments import image
 from trt_matrix.config.data import Preprocess
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import (

@@ -6,13 +6,13 @@ from typing import Any
 
 import onnx
 import pytest
-import small_networks as networks
 import yaml
-from experiments import changed, checked, write, wrong
-from matrices import Told
-from ranked_networks import detections
-from small_networks import old_detector
 
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told
+from tests.unit.ranked_networks import detections
+from tests.unit.small_networks import old_detector
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest, Ranked

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import small_networks as networks
-from archives import unpack
-from matrices import Told
-from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told
+from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.cutting import renamed

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import uv
 import yaml
-from experiments import changed, write
 
+from tests.unit.experiments import changed, write
 from trt_matrix.planning.machine import program
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,5 @@
 """A few of the 200 points of `python -m tests.unit.killing`."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +15,6 @@ def test_killed_anywhere_the_next_run_judges_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.unit.killing", "--points", "6", "--forked"],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(["tests/unit", ".", "containers", "runner"]),
-        },
         capture_output=True,
         text=True,
         check=False,

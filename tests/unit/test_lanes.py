@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from matrices import FP32, OWN, SHARED, Trial, store_of
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit.hosts import gpu
+from tests.unit.matrices import FP32, OWN, SHARED, Trial, store_of
 from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.records import Measurement, Record

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from judgements import cell_result, fp32_head, head
 
+from tests.unit import small_networks as networks
+from tests.unit.judgements import cell_result, fp32_head, head
 from trt_matrix.core.answers.bad_heads import lineages
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.manifest import Behind, Operator

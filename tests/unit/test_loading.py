@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matrices import Trial
 from pandas.api import types
 
 import trt_matrix
 from tests.fakes.environment import ScriptedEnvironment
 from tests.unit import judgements
+from tests.unit.matrices import Trial
 from trt_matrix.core.manifest import HeadGate, Manifest
 from trt_matrix.core.tables.table import to_json
 from trt_matrix.errors import StoreError

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from matrices import (
+
+from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
+from tests.unit.matrices import (
     FP32,
     IMAGES,
     OWN,
@@ -17,8 +19,6 @@ from matrices import (
     store_of,
     wants_of,
 )
-
-from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement, Stored
 from trt_matrix.environments.base import Ending

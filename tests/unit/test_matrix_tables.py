@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from matrices import FP32, OWN, SHARED, Trial, statuses
 
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
+from tests.unit.matrices import FP32, OWN, SHARED, Trial, statuses
 from trt_matrix.core.cells import Status
 from trt_matrix.execution.host_tables import NOTE
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_networks import Builder, detector
 
+from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.maxima import OUTPUT, maxima_model

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import small_networks as networks
 from onnx import helper, numpy_helper
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
 from tests.unit.migrations import HEADER, MATRIX, Call, cache_of, images, noise, with_cache
+from tests.unit.small_networks import Builder
 from trt_matrix.commands.migration import files
 from trt_matrix.core.qdq.explicit import TENSORRT, place
 from trt_matrix.core.tables import trt_cache

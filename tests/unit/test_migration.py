@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from random_networks import networks_of, scales_of
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
+from tests.unit.random_networks import networks_of, scales_of
+from tests.unit.small_networks import Builder
 from trt_matrix.core.migration.calling import likely
 from trt_matrix.core.migration.completing import completed
 from trt_matrix.core.migration.to_cache import to_cache

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import diagnoses
 import numpy as np
 import onnx
 import pytest
 import yaml
 from PIL import Image
 
+from tests.unit import diagnoses
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource

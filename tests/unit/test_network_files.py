@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_networks as networks
-from experiments import changed, checked, write, wrong
-from matrices import Told, Trial
-from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told, Trial
+from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
 from trt_matrix.commands import session
 from trt_matrix.environments.base import Environment
 from trt_matrix.errors import ConfigError

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from experiments import changed, checked, config, problems, write, wrong
 
+from tests.unit.experiments import changed, checked, config, problems, write, wrong
 from tests.unit.test_box_judge import FP32, HEADS, IMAGES, SHARED, World, box, coco
 from trt_matrix.core.answers.gate_sentences import gates_sentence, network_gates_sentence
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels

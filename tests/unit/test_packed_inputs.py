@@ -11,12 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 import yaml
-from experiments import changed, checked, write, wrong
-from matrices import Told
 from onnx import TensorProto, helper
-from small_networks import Builder
-from test_shipped_run import Ran
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told
+from tests.unit.small_networks import Builder
+from tests.unit.test_shipped_run import Ran
 from trt_matrix.cli import app
 from trt_matrix.commands import session
 from trt_matrix.commands.migration.sources import source_of

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import Change, changed, files_of, resealed, unpack, with_values, write
-from matrices import Told
-from trips import Trip, experiment
 
+from tests.unit.archives import Change, changed, files_of, resealed, unpack, with_values, write
+from tests.unit.matrices import Told
+from tests.unit.trips import Trip, experiment
 from trt_matrix.commands import session
 from trt_matrix.errors import NothingSelectedError, StoreError
 from trt_matrix.packs.merging import merge

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archives import Change, files_of, resealed, unpack, with_values
-from matrices import Told
 
+from tests.unit.archives import Change, files_of, resealed, unpack, with_values
+from tests.unit.matrices import Told
 from tests.unit.test_kept_outputs import MATRIX, judgement, matrix
 from tests.unit.trips import Trip
 from trt_matrix.commands import session

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from tests.unit.pages import Element, parse
 from trt_matrix.commands.session import run_experiment

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matrices import Trial
 from onnx import helper
-from small_networks import Builder
 
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit.matrices import Trial
+from tests.unit.small_networks import Builder
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.tables.pooled import max_pools, take_inputs

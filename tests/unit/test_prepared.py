@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper, numpy_helper
-from preparations import prepared, problem, same
-from public_networks import dynamic, half, ssd
-from quantised import sqnr
-from small_networks import Builder, detector, operators, run
 
+from tests.unit import small_networks as networks
+from tests.unit.preparations import prepared, problem, same
+from tests.unit.public_networks import dynamic, half, ssd
+from tests.unit.quantised import sqnr
+from tests.unit.small_networks import Builder, detector, operators, run
 from trt_matrix.core.network.graph import outputs
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.prepared.likely import likely

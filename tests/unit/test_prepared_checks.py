@@ -6,9 +6,9 @@ from typing import Any
 
 import onnx
 import pytest
-from experiments import changed, checked, write, wrong
-from public_networks import dynamic, rt_detr, shuffled, ssd
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.public_networks import dynamic, rt_detr, shuffled, ssd
 from trt_matrix.config.data import Preprocess
 from trt_matrix.planning.inputs import pixel_problem
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper, numpy_helper
-from preparations import prepared, problem, problems, same
-from public_networks import dynamic, paddle, rt_detr
-from small_networks import Builder, run
 
+from tests.unit import small_networks as networks
+from tests.unit.preparations import prepared, problem, problems, same
+from tests.unit.public_networks import dynamic, paddle, rt_detr
+from tests.unit.small_networks import Builder, run
 from trt_matrix.core.network.graph import TensorInfo, outputs
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.prepared.constants import ConstantError, constant

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from public_networks import everything
-from quantised import sqnr
-from small_networks import run
-from test_shipped_run import FOLDERS, Ran
 
+from tests.unit.public_networks import everything
+from tests.unit.quantised import sqnr
+from tests.unit.small_networks import run
+from tests.unit.test_shipped_run import FOLDERS, Ran
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.ticket.making import TicketWish, make

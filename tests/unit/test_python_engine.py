@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import experiments
 import numpy as np
 import pytest
 import yaml
-from experiments import changed, problems, wrong
 
+from tests.unit import experiments
+from tests.unit.experiments import changed, problems, wrong
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status

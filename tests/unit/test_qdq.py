@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from onnx import numpy_helper
-from placed_networks import BY, WHOLE, minmax, placed, source, sqnr_db, values
-from small_networks import Builder, image
 
+from tests.unit import small_networks as networks
+from tests.unit.placed_networks import BY, WHOLE, minmax, placed, source, sqnr_db, values
+from tests.unit.small_networks import Builder, image
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType
-from placed_networks import minmax
-from quantised import Quantising, by_tool, mixed, pairs
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
+from tests.unit.placed_networks import minmax
+from tests.unit.quantised import Quantising, by_tool, mixed, pairs
+from tests.unit.small_networks import Builder
 from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, PlacementOptions, place
 from trt_matrix.core.shipped.stripping import stripped
 from trt_matrix.core.tables.forms import TableForm

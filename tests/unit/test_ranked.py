@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from ranked_networks import CELLS, CHANNELS, KEPT, Ranked, body, detections, made
 
+from tests.unit.ranked_networks import CELLS, CHANNELS, KEPT, Ranked, body, detections, made
 from trt_matrix.core.manifest import Ranked as Record
 from trt_matrix.core.network.ranked import Rankings, rankings
 from trt_matrix.core.network.ranked_told import advice, entry, why_not_compared

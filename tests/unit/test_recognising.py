@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from decodings import told_of
 from hypothesis import given
 from hypothesis import strategies as st
-from small_networks import Builder
 
+from tests.unit.decodings import told_of
+from tests.unit.small_networks import Builder
 from trt_matrix.commands.init import text
 from trt_matrix.core.boxes.registry import recognised
 from trt_matrix.core.boxes.styles import SeenOutput

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import HEADS, Recording, computed, exactly, noisy
 
+from tests.unit.recordings import HEADS, Recording, computed, exactly, noisy
 from trt_matrix.core.calibration.report import CalibrationReport, Concern
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.judging.outcome import Outcome

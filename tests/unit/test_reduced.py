@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from reduced_networks import (
+
+from tests.unit.reduced_networks import (
     BF16,
     FP16,
     X,
@@ -18,7 +19,6 @@ from reduced_networks import (
     types_of,
     weight,
 )
-
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.reduced.converting import convert, element_types
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from experiments import changed, checked, write, wrong
 from onnx import TensorProto
-from small_networks import Builder, run
-from test_shipped_run import Ran
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.small_networks import Builder, run
+from tests.unit.test_shipped_run import Ran
 from trt_matrix.commands.migration.sources import images_of, source_of
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.image_input import ImageInput, SampleInput, sample_input

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.commands.gc import collect_in

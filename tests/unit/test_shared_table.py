@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
 from tests.unit.recordings import Recording, computed, exactly, noisy, write_images
 from trt_matrix.commands import session

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from experiments import changed, checked, image, write, wrong
 from onnx import TensorProto, helper
-from quantised import Quantising, by_tool, pairs
-from small_networks import Builder, operators
 
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, checked, image, write, wrong
+from tests.unit.quantised import Quantising, by_tool, pairs
+from tests.unit.small_networks import Builder, operators
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.network.graph import GraphError

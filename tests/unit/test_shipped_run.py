@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
-from processors import EXACT
-from quantised import Quantising, by_tool, pairs
-from small_networks import Builder
-from test_functions import with_function
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
+from tests.unit.processors import EXACT
+from tests.unit.quantised import Quantising, by_tool, pairs
+from tests.unit.small_networks import Builder
+from tests.unit.test_functions import with_function
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import Manifest

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
-from archives import unpack
-from matrices import Told
 from PIL import Image
 
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.tables.table import from_json

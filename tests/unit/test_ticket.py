@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import tickets
 import yaml
-from secret_corpus import shapes
 
+from tests.unit import tickets
+from tests.unit.secret_corpus import shapes
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record
 from trt_matrix.environments.interpreter import InterpreterEnvironment

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 
+from tests.unit import small_networks as networks
+from tests.unit.tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import Record
 from trt_matrix.ticket.here import secrets_here

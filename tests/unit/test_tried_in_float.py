@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import made_cells
 import pytest
 
-from tests.unit import test_latency_verdicts
+from tests.unit import made_cells, test_latency_verdicts
 from tests.unit.fixes import MIXED, boxes, cell
 from tests.unit.judgements import BASELINE, SHARED, cell_result, judgement
 from trt_matrix.core.answers.fixes import with_fixes

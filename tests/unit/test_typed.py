@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
-from judgements import cell_result, fp32_head
-from matrices import Told, store_of, wants_of
 from onnx import numpy_helper
-from test_head_answers import EFFECT
 
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit import small_networks as networks
+from tests.unit.judgements import cell_result, fp32_head
+from tests.unit.matrices import Told, store_of, wants_of
+from tests.unit.test_head_answers import EFFECT
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import Calibration

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from archives import unpack
-from matrices import Told
 from onnx import TensorProto, helper, numpy_helper
-from test_tensorrt_matrix import FAKES, Rows, at, png
 
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told
+from tests.unit.test_tensorrt_matrix import FAKES, Rows, at, png
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement

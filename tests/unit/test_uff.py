@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_networks as networks
-from archives import unpack
-from experiments import changed, checked, write, wrong
-from matrices import Told
-from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from tests.fakes.uff_file import uff_file
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told
+from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.qdq.placements import Placed

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_cells import builds, cell, free, judged, told, worse
 
+from tests.unit.made_cells import builds, cell, free, judged, told, worse
 from trt_matrix.core.verdicts.cell_errors import CellError
 from trt_matrix.core.verdicts.verdict import Kind
 

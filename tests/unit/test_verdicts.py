@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_cells import ENERGY, IMAGES, builds, cell, errors, free, judged, told, worse
 
+from tests.unit.made_cells import ENERGY, IMAGES, builds, cell, errors, free, judged, told, worse
 from trt_matrix.core.rules import DB, Rules
 from trt_matrix.core.verdicts.cell_errors import MeasuredHead, Noises
 from trt_matrix.core.verdicts.decisions import step_found, verdicts

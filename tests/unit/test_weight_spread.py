@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
+from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.qdq.weight_spread import WIDE, wide_weights

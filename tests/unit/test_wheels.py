@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from experiments import changed, config
-from hosts import gpu
 
+from tests.unit.experiments import changed, config
+from tests.unit.hosts import gpu
 from trt_matrix.config.venv import Venv
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts import wheels

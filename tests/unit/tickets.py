@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-import small_networks as networks
-from matrices import Told
 from PIL import Image
 
+from tests.unit import small_networks as networks
+from tests.unit.matrices import Told
 from trt_matrix.commands import session
 
 USER = "wilhelmina"

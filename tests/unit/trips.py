@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import small_networks as networks
-from archives import unpack
-from matrices import Told
 from PIL import Image
 
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told
 from trt_matrix.commands import session
 from trt_matrix.packs.packing import Packed, pack
 

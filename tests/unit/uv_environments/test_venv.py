@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
 
+from tests.unit.tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
 from trt_matrix.environments import local, packages, preflight
 from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.devices import Driver

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import uv
-from tiny_wheels import ROOT, Make, folders, run_job
 
+from tests.unit.tiny_wheels import ROOT, Make, folders, run_job
 from trt_matrix.environments.venv import STAMP
 
 # Killed in the middle, and two at once

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_wheels import Make, folders, make_wheel, run_job
 
+from tests.unit.tiny_wheels import Make, folders, make_wheel, run_job
 from trt_matrix.environments import packages, venv
 from trt_matrix.environments.venv import VenvEnvironment
 from trt_matrix.errors import EnvironmentUnavailableError
