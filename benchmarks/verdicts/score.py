@@ -39,7 +39,8 @@ class Score:
 
 
 def score(matrix: Matrix, claims: Claims) -> Score:
-    false, wrong = set(), set()
+    false: set[str] = set()
+    wrong: set[str] = set()
     guilty = matrix.guilty
     told: Counter[tuple[str, str]] = Counter()
     undecided = False

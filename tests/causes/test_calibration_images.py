@@ -222,6 +222,7 @@ def test_judged_again_it_says_the_same_and_what_is_gone_is_told(
     manifest = Manifest.model_validate_json((outcome.folder / "manifest.json").read_bytes())
     assert manifest.calibration is not None
     described = manifest.calibration.calibration.described
+    assert described is not None
     (results / ".store" / "objects" / described.file).write_bytes(b"\x93NUMPY broken")
     gone = report(judge_again("latest", results))
     assert gone.pairs == ()

@@ -315,7 +315,7 @@ def main() -> int:
     engine = Engine()
     if problem := engine.obstacle():
         sys.exit(problem)
-    quota.MOST_FILES = 2000
+    quota.MOST_FILES = 2000  # type: ignore[attr-defined]
     base = rootfs.python_image(engine.client)
     ended: list[Ended] = []
     started = time.monotonic()

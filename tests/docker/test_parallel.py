@@ -76,7 +76,7 @@ def test_ctrl_c_stops_the_containers_of_both_and_keeps_what_ended(
         def theirs(one: Engine) -> list[str]:
             label = f"{owner.ENVIRONMENT_LABEL}={names[one]}"
             containers = one.client.containers.list(filters={"label": label}, ignore_removed=True)
-            return [each.name for each in containers]
+            return [str(container.name) for container in containers]
 
         def both() -> bool:
             assert running.poll() is None, running.communicate()

@@ -32,7 +32,7 @@ def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
     container = client.containers.create(python_image, entrypoint=["python3"])
     try:
         # Where the copied interpreter looks: Debian's own calls it dist-packages.
-        said = subprocess.check_output([sys._base_executable, "-c", FOLDERS], text=True)
+        said = subprocess.check_output([sys._base_executable, "-c", FOLDERS], text=True)  # type: ignore[attr-defined]
         target = Path(said.strip())
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as tar:

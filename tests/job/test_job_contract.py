@@ -40,7 +40,9 @@ OTHERS = interpreters()
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def start(request: Path, result: Path, python: str = sys.executable) -> subprocess.CompletedProcess:
+def start(
+    request: Path, result: Path, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [python, "-m", "job", str(request), str(result)],
         cwd=CONTAINERS,

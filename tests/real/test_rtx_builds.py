@@ -44,7 +44,7 @@ def asked(
 ) -> dict[str, Any]:
     """Returns what `job.check` says of (network, precision) by name."""
     environment, _ = engines.interpreter({"venv": "tensorrt-rtx", "versions": [version]})
-    request = {"forms": [], "capabilities": capabilities}
+    request: dict[str, Any] = {"forms": [], "capabilities": capabilities}
     for number, (name, (model, precision)) in enumerate(forms.items()):
         path = folder / f"{number}.onnx"
         path.write_bytes(model.SerializeToString())

@@ -3,6 +3,7 @@ smaller: once as ONNX, once as a frozen graph of TensorFlow 1.x, of the same num
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -232,9 +233,7 @@ def convert(python: Path, values: dict[str, np.ndarray], images: np.ndarray, tar
     _made(python, CONVERT, values, target, stored)
 
 
-def _made(
-    python: Path, script: str, values: dict[str, np.ndarray], target: Path, *more: Path
-) -> str:
+def _made(python: Path, script: str, values: dict[str, Any], target: Path, *more: Path) -> str:
     stored, file = target.with_suffix(".npz"), target.with_suffix(".make.py")
     np.savez(stored, **values)
     file.write_text(script)

@@ -33,7 +33,7 @@ def told_of(
     checked_decode = check_decode(
         settings, Path(), size, dict(shapes or {}), lambda _, problem: problems.append(problem)
     )
-    return checked_decode and checked_decode.decode, problems
+    return checked_decode.decode if checked_decode else None, problems
 
 
 def recorded(
@@ -55,8 +55,10 @@ def detect(outputs: Outputs, decode: manifest.RecordedDecode) -> Boxes:
 
 def found_in(boxes: Boxes) -> list[Found]:
     return [
-        (int(label), float(score), *map(float, corners))
-        for label, score, corners in zip(boxes.classes, boxes.scores, boxes.corners, strict=True)
+        (int(label), float(score), *corners)
+        for label, score, corners in zip(
+            boxes.classes, boxes.scores, boxes.corners.tolist(), strict=True
+        )
     ]
 
 

@@ -114,7 +114,7 @@ def judged(results: Path) -> Any:
 
 def _run(matrix: Path, results: Path, *, forked: bool) -> None:
     if forked:
-        local.run_process = _forked_job  # type: ignore[assignment]
+        local.run_process = _forked_job  # type: ignore[assignment, attr-defined]
     session.run_experiment(matrix, results, select=[], offline=True, progress=Told())
 
 

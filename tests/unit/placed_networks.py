@@ -25,7 +25,9 @@ BY = Provenance(algorithm="minmax")
 def minmax(model: onnx.ModelProto, *feeds: np.ndarray) -> Table:
     """The table of the largest magnitudes over `feeds`."""
     wide, names = calibration_model(model)
-    feeds = feeds or (image(tuple(d or 1 for d in graph.inputs(model)[0].shape)),)
+    feeds = feeds or (
+        image(tuple(d if isinstance(d, int) else 1 for d in graph.inputs(model)[0].shape or ())),
+    )
     name = graph.inputs(model)[0].name
     ranges = dict.fromkeys(names, 0.0)
     for feed in feeds:

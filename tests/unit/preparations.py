@@ -29,7 +29,7 @@ def problems(model: onnx.ModelProto, **wishes: Any) -> Any:
 
 def problem(model: onnx.ModelProto, **wishes: Any) -> tuple[tuple[str, ...], str]:
     (found,) = problems(model, **wishes)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def same(

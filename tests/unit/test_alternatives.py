@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -191,7 +192,7 @@ def wanted(*others: alternatives.Alternative) -> WantedPass:
 
 def answer(**changes: object) -> PassAnswer:
     given = {"schema_version": 1, "name": "fp32", "status": "ok", "error": None, "stages": {}}
-    more = {"outputs": {}, "latency": None, "executed": None}
+    more: dict[str, Any] = {"outputs": {}, "latency": None, "executed": None}
     return PassAnswer.model_validate(given | more | changes)
 
 

@@ -81,7 +81,7 @@ def test_limits_and_what_is_known_of_images_are_the_same(ran: Ran, alone: Ran) -
 
     def sqnr(run: Ran) -> dict[tuple[str, str], float]:
         return {
-            (simulation.placement, head): run.sqnr(simulation.outputs, head)
+            (str(simulation.placement), head): run.sqnr(simulation.outputs, head)
             for simulation in run.manifest.simulations
             for head in simulation.outputs
         }

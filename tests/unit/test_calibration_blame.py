@@ -71,7 +71,9 @@ def said(
         simulations={("engine", name): exact(value) for name, value in nmse.items()},
         gate_nmse=None,
     )
-    told = {(cell.cell, "small"): (Verdict(kind=kind, cell=cell.cell, head="small"),)}
+    told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {
+        (cell.cell, "small"): (Verdict(kind=kind, cell=cell.cell, head="small"),)
+    }
     run = manifest(tables, **({"images": IMAGES} if facts is None else facts))
     return calibration_sentences(run, [head], told).get("small")
 

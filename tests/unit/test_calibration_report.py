@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.unit.matrices import store_of
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.calibration import claims
 from trt_matrix.core.calibration.alike import LENGTH, describe, likeness
 from trt_matrix.core.calibration.curve import DRAWS, Point, Trend, curve
@@ -96,7 +97,7 @@ def report(
         run_id="r", name="n", created="now", baseline="v", heads=(), images=len(there), epsilon=1e-3, cells=(),
         reference=None, simulations=(), tables={}, facts={"images": {"preprocess": preprocess}}, calibration=facts,
     )  # fmt: skip
-    evidence = Evidence(manifest, [], [], lambda *_: {})
+    evidence = Evidence(manifest, [], [], lambda *_: np.zeros(0, SUMS))
     made = calibration_report(store, evidence, None, tables or {}, {}, scaled)
     assert made is not None
     return made

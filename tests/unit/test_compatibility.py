@@ -1,5 +1,7 @@
 """The rules of preflight against cases that published texts and users told."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,7 +240,7 @@ def test_every_refusal_is_of_the_two_kinds_and_says_something(
 
 def test_what_stands_in_the_way_is_told_in_the_order_of_what_can_be_done_least() -> None:
     card, image = gpu("H200"), row("26.06")
-    everything = {
+    everything: dict[str, Any] = {
         "docker": "Docker does not answer",
         "nvidia_runtime": False,
         "disk_free_bytes": 10**9,

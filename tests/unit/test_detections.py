@@ -127,9 +127,9 @@ def test_boxes_are_decoded_once_for_their_contents(
             assert np.array_equal(boxes.corners, same.corners)
             assert np.array_equal(boxes.heads, same.heads)
     assert np.array_equal(evidence(store).changes_of(asked[1], asked[0]), changes)
-    other = evidence(store, decode=DECODE.model_copy(update={"score_threshold": 0.1}))
+    changed = evidence(store, decode=DECODE.model_copy(update={"score_threshold": 0.1}))
     with pytest.raises(AssertionError, match="it is known"):
-        other.boxes_of(asked[0])
+        changed.boxes_of(asked[0])
 
 
 def test_another_working_score_decodes_nothing_again(

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from PIL import Image
 from tests.unit import diagnoses
 from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
+from tests.unit.only_fields import only_fields
 from trt_matrix.commands import session
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.manifest import DecodedHead, Ranked, RecordedDecode
@@ -76,8 +78,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return path, folder / "results"
 
 
-def asked(what: Path | str, results: Path, **options: object) -> Diagnosis:
-    values = {"images": 64, "heads": (), "goals": (), "most_cost": 0.9, **options}
+def asked(what: Path | str, results: Path, **options: Any) -> Diagnosis:
+    values: dict[str, Any] = {"images": 64, "heads": (), "goals": (), "most_cost": 0.9, **options}
     table, output = values.pop("table", None), values.pop("output", None)
     done = diagnosed(
         str(what),
@@ -85,7 +87,7 @@ def asked(what: Path | str, results: Path, **options: object) -> Diagnosis:
         wish(**values),
         table=table,
         output=output,
-        progress=Told(),  # type: ignore[arg-type]
+        progress=Told(),
     )
     assert done.text()
     stored = Diagnosis.model_validate_json(done.file.read_bytes())
@@ -252,7 +254,7 @@ def test_ranked_rows_are_not_told_in_decibels_and_what_is_left_is() -> None:
     assert notes == ("head dets: its rows are ranked by TopK (node TopK_13): it is not looked at",)
     with pytest.raises(ConfigError, match="not looked at: name the tensor before it as head"):
         comparable(heads[1:], ranked, None, "run")
-    decode = RecordedDecode.model_construct(heads=(DecodedHead(head="dets"),))
+    decode = only_fields(RecordedDecode, heads=(DecodedHead(head="dets"),))
     kept, notes = comparable(heads, ranked, decode, "run")
     assert kept == heads
     assert "its dB say nothing, its boxes do" in notes[0]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ SEEDS = [0, 1, 2]
 UINT8 = replace(ONNXRUNTIME, unsigned_activations=True)
 
 
-def diagnosed(subject: Subject, **wish: object) -> Diagnosis:
+def diagnosed(subject: Subject, **wish: Any) -> Diagnosis:
     return diagnose(
         subject,
         DiagnosisWish(**wish),
         Store(subject.folder / "results"),
-        lambda _: None,  # type: ignore[arg-type]
+        lambda _: None,
     )
 
 
@@ -228,12 +229,12 @@ def test_a_killed_analysis_goes_on_from_the_images_that_it_had(
     subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 15})
     real, calls = Evaluation._computed, []
 
-    def counted(self: Evaluation, index: int, states: list[object], boxed: int) -> object:
+    def counted(self: Evaluation, index: int, states: Any, boxed: int) -> object:
         if len(states) > 5:
             calls.append(index)
             if len(calls) == 4:
                 raise KeyboardInterrupt
-        return real(self, index, states, boxed)  # type: ignore[arg-type]
+        return real(self, index, states, boxed)
 
     monkeypatch.setattr(Evaluation, "_computed", counted)
     with pytest.raises(KeyboardInterrupt):

@@ -94,7 +94,7 @@ def test_any_layers_in_float_give_the_bits_of_the_placed_network(
     image = diagnoses.images(1, seed=5)
     leaving = excluding(simulator.found, table, options)
     layers = sorted(simulator.found.state.layers)
-    sets = ([], layers[:1], layers[1:], layers[::2], layers)
+    sets: tuple[list[str], ...] = ([], layers[:1], layers[1:], layers[::2], layers)
     simulator = simulator.covering([leaving(frozenset(chosen)) for chosen in sets])
     floats = simulator.base(image, State())
     integers = simulator.base(image, simulator.found.state)

@@ -52,9 +52,9 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     # Another processor sums float32 in another order: its last digit may be another one.
     number = r"(\d+\.\d)"
     pattern = re.sub(r"\d\\\.\d", lambda _: number, re.escape(known))
-    cell_result = re.search(pattern, told)
-    assert cell_result, told
-    assert [float(group) for group in cell_result.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
+    match = re.search(pattern, told)
+    assert match, told
+    assert [float(group) for group in match.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
 
 
 def test_the_entries_of_the_page_are_valid() -> None:

@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import json
+import math
 from typing import Any
 
 import onnx
 import pytest
 
 from tests.unit import h200, judgements
+from tests.unit.only_fields import only_fields
 from tests.unit.small_networks import resized
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.simulated import Simulated
@@ -70,7 +72,7 @@ def test_the_h200_lost_two_heads_by_unequal_ranges_and_none_by_equal_ones() -> N
     for folder in (MIXED, EQUAL):
         for result in judged(folder).cells:
             found[folder.name, result.cell.pass_.name] = {
-                head.head: head.error.sqnr_db for head in result.heads
+                head.head: head.error.sqnr_db or math.nan for head in result.heads
             }
     lost = found["h200-mixed", "int8-implicit-shared-file"]
     held = found["h200-mixed", "int8-implicit-mixed"]
@@ -158,9 +160,10 @@ def loss(*ways: ImplicitBuilds) -> EngineLoss:
 
 
 def diagnosis(engine_loss: EngineLoss | None) -> Diagnosis:
-    return Diagnosis.model_construct(
+    return only_fields(
+        Diagnosis,
         engine_loss=engine_loss,
-        search=SearchRecord.model_construct(chosen=None, best=None),
+        search=only_fields(SearchRecord, chosen=None, best=None),
         table_sha256="none of these",
         placement="",
         mix=None,

@@ -96,7 +96,7 @@ def test_a_table_that_only_another_version_ran_is_not_this_ones() -> None:
 
 
 def test_a_table_that_is_better_by_what_builds_differ_is_none() -> None:
-    noisy = {"noise": 0.005, "fixed": False}
+    noisy: dict[str, Any] = {"noise": 0.005, "fixed": False}
     assert told(cell(BASELINE, **noisy), cell(BASELINE, MINMAX, 17, **noisy)).fixes == ()
     assert kinds(told(cell(BASELINE), cell(BASELINE, MINMAX, 17))) == [FixKind.TABLE]
 

@@ -308,7 +308,7 @@ def _collect_and_die(results: Path, after: int) -> None:
         left[0] -= 1
         unlink(path, missing_ok)
 
-    Path.unlink = fatal  # type: ignore[method-assign]
+    Path.unlink = fatal  # type: ignore[assignment, method-assign]
     collect_in(results, keep=1, older_than=None, now=NOW, dry_run=False)
 
 

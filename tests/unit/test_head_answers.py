@@ -1,6 +1,7 @@
 """Whose fault it is, how sure that is and what to do: said first, of every head."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 EFFECT = Effect(log=4 * DB, low=3 * DB, high=5 * DB, p=1e-9, typical=3.5 * DB, builds=3)
 
 
-def verdict(kind: Kind, **changes: object) -> Verdict:
+def verdict(kind: Kind, **changes: Any) -> Verdict:
     values = {"cell": "c", "head": "small", "effect": EFFECT, "against": "base/cpu/x"}
     return Verdict(**{"kind": kind, **values, **changes})
 
@@ -32,7 +33,7 @@ def told(*cells: CellResult, blame: str = "") -> dict[str, str]:
 
 def with_verdicts(
     name: str, *verdicts: Verdict, pass_: Pass = SHARED, calibration: float = 0.002,
-    gate_sqnr_db: float | None = 18, **changes: object,
+    gate_sqnr_db: float | None = 18, **changes: Any,
 ) -> CellResult:  # fmt: skip
     """Returns a cell whose head keeps 20 dB and all of its boxes."""
     changes = {"boxes": boxes(), **changes}

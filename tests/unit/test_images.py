@@ -5,6 +5,7 @@ import random
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ RGBA = Preprocess(color="rgba")
 GRAY = Preprocess(color="gray")
 
 
-def save(path: Path, pixels: object, **options: object) -> Path:
+def save(path: Path, pixels: object, **options: Any) -> Path:
     Image.fromarray(np.asarray(pixels)).save(path, **options)
     return path
 

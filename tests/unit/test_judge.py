@@ -342,7 +342,7 @@ def test_nothing_to_compare_gives_no_numbers() -> None:
     found = metrics(np.zeros(2, SUMS))
     assert (found.nmse, found.sqnr_db, found.mse, found.mae, found.cosine) == (None,) * 5
     with pytest.raises(TypeError, match="per-image sums"):
-        metrics(np.zeros(2, np.float32))  # type: ignore[arg-type]
+        metrics(np.zeros(2, np.float32))
 
 
 def test_undecided_cells_are_named_with_what_they_are_compared_with() -> None:

@@ -101,7 +101,7 @@ def test_the_command_renders_a_run_or_a_file(
         monkeypatch.setattr("sys.argv", ["trt-matrix", "report", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
-        return ended.value.code
+        return int(ended.value.code or 0)
 
     run = tmp_path / "results" / "run"
     run.mkdir(parents=True)

@@ -342,12 +342,12 @@ def test_what_is_missing_changes_no_noise() -> None:
     logs = generator.normal(0, 1, (4, 5))
     whole = LatencyLogs(logs).variance()
     residual = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
-    assert whole == (pytest.approx((residual**2).sum() / 12), 12)
+    assert whole == pytest.approx(((residual**2).sum() / 12, 12))
     wider = np.full((5, 6), np.nan)
     wider[:4, :5] = logs
     wider[4, 2] = 9.0  # a cell of one round,
     wider[1, 5] = -9.0  # and a round of one cell
-    assert LatencyLogs(wider).variance() == (pytest.approx(whole[0]), 12)
+    assert LatencyLogs(wider).variance() == pytest.approx((whole[0], 12))
     assert np.nanmax(np.abs(np.diff(LatencyLogs(wider).centred()[:4, 0] - logs[:, 0]))) < 1e-9
     assert LatencyLogs(np.full((2, 2), np.nan)).variance() == (0.0, 0)
 

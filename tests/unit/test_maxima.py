@@ -13,7 +13,7 @@ from trt_matrix.core.network.maxima import OUTPUT, maxima_model
 
 def run(model: onnx.ModelProto, image: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    return session.run(outputs, {"image": image})  # type: ignore[no-any-return]
+    return session.run(outputs, {"image": image})
 
 
 @pytest.mark.parametrize("opset", [9, 13, 17, 18])

@@ -17,6 +17,7 @@ from tests.unit import small_networks as networks
 from tests.unit.migrations import HEADER, MATRIX, Call, cache_of, images, noise, with_cache
 from tests.unit.small_networks import Builder
 from trt_matrix.commands.migration import files
+from trt_matrix.commands.migration.simulating import SimulationError
 from trt_matrix.core.qdq.explicit import TENSORRT, place
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.reading import read
@@ -350,7 +351,7 @@ def test_a_network_that_cannot_run_is_not_written(
 
     def broken(*_: Any, **__: Any) -> Any:
         message = "migrated: ended by SIGSEGV"
-        raise migrating.SimulationError(message)
+        raise SimulationError(message)
 
     monkeypatch.setattr(migrating, "ran", broken)
     err = refused(call, "net.cache", "-m", "net.onnx", "-o", "out.onnx")

@@ -30,7 +30,7 @@ def matrix(tmp_path: Path) -> Path:
 
 
 def say(matrix: Path, **model: Any) -> None:
-    heads = {"large": {}, "on_image": {}}
+    heads: dict[str, Any] = {"large": {}, "on_image": {}}
     places = changed(
         heads=heads, data__evaluation__labels=None, model={"onnx": "tiny.onnx", **model}
     )

@@ -293,16 +293,16 @@ def test_a_variant_keeps_the_same_tensors_in_float() -> None:
     other.CopyFrom(model)
     for node in other.graph.node:
         node.name = f"old_{node.name}"
-    networks = [Network(one.SerializeToString(), one, name) for one, name in ((model, "new"), (other, "old"))]  # fmt: skip
-    assert renamed(*networks, ["trunk3", "a"]) == ("old_trunk3", "old_a")
+    new, old = (Network(proto.SerializeToString(), proto, name) for proto, name in ((model, "new"), (other, "old")))  # fmt: skip
+    assert renamed(new, old, ["trunk3", "a"]) == ("old_trunk3", "old_a")
     for node in other.graph.node:
         if node.name == "old_trunk3":
             node.output[0] = "elsewhere"
         for index, tensor in enumerate(node.input):
             node.input[index] = "elsewhere" if tensor == "t3" else tensor
-    networks[1] = Network(other.SerializeToString(), other, "old")
+    old = Network(other.SerializeToString(), other, "old")
     with pytest.raises(QdqError, match="old has no layer that makes what 'trunk3' makes"):
-        renamed(*networks, ["trunk3"])
+        renamed(new, old, ["trunk3"])
 
 
 def test_old_records_have_no_set() -> None:

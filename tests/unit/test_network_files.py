@@ -18,7 +18,6 @@ from tests.unit.experiments import changed, checked, write, wrong
 from tests.unit.matrices import Told, Trial
 from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
 from trt_matrix.commands import session
-from trt_matrix.environments.base import Environment
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.execution.request import request_of
@@ -111,7 +110,7 @@ def test_a_wrong_plugin_is_told(matrix: Path, plugin: dict[str, Any], told: str)
     assert any(told in problem for problem in wrong(matrix, changed(model__plugins=[plugin])))
 
 
-def site_of(environment: Environment, engine: str) -> JobSite:
+def site_of(environment: InstantEnvironment | ScriptedEnvironment, engine: str) -> JobSite:
     environment.engine = engine
     return JobSite(
         environment=environment,
@@ -146,7 +145,8 @@ def test_only_tensorrt_is_given_plugins(tmp_path: Path) -> None:
 def test_answers_belong_to_the_plugins_they_had() -> None:
     bare = {"engine": "tensorrt", "repeat": 0}
     one = {"name": "fp32"}
-    keys = {pass_key(bare | more, one) for more in ({}, {"plugins": []}, {"plugins": [{"a": 1}]})}
+    of_plugins: tuple[dict[str, Any], ...] = ({}, {"plugins": []}, {"plugins": [{"a": 1}]})
+    keys = {pass_key(bare | plugins, one) for plugins in of_plugins}
     assert len(keys) == 2  # an empty list is what packs of before asked
 
 

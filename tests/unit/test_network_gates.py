@@ -15,6 +15,7 @@ import pytest
 
 from tests.unit.experiments import changed, checked, config, problems, write, wrong
 from tests.unit.test_box_judge import FP32, HEADS, IMAGES, SHARED, World, box, coco
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.answers.gate_sentences import gates_sentence, network_gates_sentence
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels
 from trt_matrix.core.boxes.evidence import OutputGoneError, Outputs
@@ -27,7 +28,6 @@ from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.manifest import Gate, HeadGate, Manifest
-from trt_matrix.core.metrics import SUMS
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.errors import ExitCode
 from trt_matrix.judging.outcome import Outcome
@@ -258,7 +258,7 @@ def test_each_precision_is_judged_by_its_own_limit() -> None:
     world.cell("new", {"far": world.damaged("far")})
     world.cell("new", {"far": world.damaged("far")}, pass_=FP16)
     own = {Precision.FP16: {"sqnr_db": 40.0}}
-    gate = HeadGate(head="far", sqnr_db=20, by_precision=own)  # type: ignore[arg-type]
+    gate = HeadGate(head="far", sqnr_db=20, by_precision=own)
     judgement = judged(world, heads={"far": gate})
     assert [cell.heads[1].passed for cell in judgement.cells] == [True, False]
     assert judgement.gates_failed == (("new/cpu/fp16", "far"),)

@@ -65,7 +65,7 @@ def state() -> onnx.ModelProto:
     return b.model({"sound": [1, 20], "state": [2, 1, 8]}, ["large"])
 
 
-def samples(count: int, seed: int) -> list[dict[str, npt.NDArray[Any]]]:
+def samples(count: int, seed: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(seed)
     return [
         {

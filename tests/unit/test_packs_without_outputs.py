@@ -136,7 +136,7 @@ def test_whoever_asks_for_outputs_gets_them(tmp_path: Path) -> None:
     assert manifest(trip.answers)["left"] == {}
     # A function of one's own may look at everything.
     (tmp_path / "mine.py").write_text(DECODER)
-    heads = {"large": {}, "medium": {}, "small": {}}
+    heads: dict[str, Any] = {"large": {}, "medium": {}, "small": {}}
     mine = Photographs(tmp_path, data=few(1), heads=heads, decode={"entry_point": "mine:decode"})
     mine.carry(mine.pack())
     assert manifest(mine.answers)["left"] == {}

@@ -283,8 +283,9 @@ def test_a_picture_of_what_was_fed_is_that_of_the_stored_array(results: Path) ->
     (name,) = (found := pictures(run.store, run.manifest(), [worst("0.png")])).fed
     image = found.fed[name]
     assert (image.order, image.width, image.height, image.clipped) == ("rgb", 16, 16, 0)
-    assert run.manifest().asked
-    array = run.store.array(run.manifest().asked.evaluation)[0]
+    asked = run.manifest().asked
+    assert asked
+    array = run.store.array(asked.evaluation)[0]
     assert (image.low, image.high) == (array.min(), array.max())
     picture = seen(image.picture)
     assert picture.shape == (16, 16, 3), "what pads it, too"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.unit.test_average_precision import DEMO, annotation, boxes, coco, noisy
 from trt_matrix.core.boxes.average_precision import (
-    ALL,
     Labels,
     LabelsError,
     average_precision,
@@ -27,6 +26,7 @@ from trt_matrix.core.boxes.precision_draws import (
     precision_draws,
     weighted,
 )
+from trt_matrix.core.boxes.results import ALL
 
 
 def of_weights(

@@ -183,7 +183,8 @@ def test_a_first_size_that_is_no_batch_may_be_the_same_number(
 def test_a_batch_that_broadcasting_builds_in_is_refused(
     node: tuple[str, list[str], str, dict[str, Any]],
 ) -> None:
-    for more in ([], [("Relu", ["y"], "z", {}), ("Sigmoid", ["z"], "out", {})]):
+    tails: tuple[list[Any], ...] = ([], [("Relu", ["y"], "z", {}), ("Sigmoid", ["z"], "out", {})])
+    for more in tails:
         model = of_four(node, *more)
         if more:
             model.graph.output[0].name = "out"

@@ -94,7 +94,7 @@ def test_versions_are_put_where_requirements_want_them() -> None:
     one = experiments.config(given).environments[0]
     assert one.ids() == ("ov-2026.4.1", "ov-2025.3.0")
     assert one.requirements(1) == ("openvino==2025.3.0", "numpy<3")  # type: ignore[union-attr]
-    assert one.engine == "python"  # type: ignore[union-attr]
+    assert one.engine == "python"
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_half_precision_scales_are_numbers_and_integers_are_none() -> None:
     # The output is what went in: quantised, it has no other name.
     assert from_qdq(model).values == {"image": LEVELS * float(np.float16(0.03))}
     (scale,) = (one for one in model.graph.initializer if one.name == "s")
-    scale.CopyFrom(numpy_helper.from_array(np.int32(3), "s"))
+    scale.CopyFrom(numpy_helper.from_array(np.array(3, np.int32), "s"))
     with pytest.raises(TableError, match="no number"):
         from_qdq(model)
 

@@ -19,7 +19,7 @@ def of(model: onnx.ModelProto, *heads: str) -> Rankings:
 
 def told(model: onnx.ModelProto, head: str) -> tuple[str, str, tuple[str, ...]] | None:
     ranked = of(model, head).rows.get(head)
-    return ranked and (ranked.operator, ranked.node, ranked.before)
+    return (ranked.operator, ranked.node, ranked.before) if ranked else None
 
 
 # Ranked

@@ -283,7 +283,7 @@ def test_the_tail_of_an_output_begins_behind_the_last_convolution() -> None:
     assert found["out"].operators == {"Exp"}
     assert set(found["out"].convolutions) == {"m8", "m16", "m32"}
     assert found["m8"].operators == frozenset()
-    assert parts_of(found["m8"], inferred(model)) == {12}
+    assert parts_of(found["m8"], inferred(model)) == frozenset({12})
     assert parts_of(found["m8"], {}) is None
 
 

@@ -164,7 +164,7 @@ def test_of_a_folded_box_no_layer_is_passed_over(large: NetworkMap) -> None:
         for box_side in drawn(judged(large, way("a", large, **inside))).builds[0].sides
     ]
     assert any("/" in text for text in texts)
-    missing = dict.fromkeys(inside)
+    missing: dict[str, Any] = dict.fromkeys(inside)
     texts = [
         box_side.text
         for box_side in drawn(judged(large, way("a", large, **missing))).builds[0].sides
@@ -249,7 +249,7 @@ def test_nothing_lies_on_anything_and_all_is_in_the_picture(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     found = drawn(judged(request.getfixturevalue(name)))
-    places = [(one.x, one.y) for one in (*found.boxes, *found.heads)]
+    places = [(box.x, box.y) for box in found.boxes] + [(head.x, head.y) for head in found.heads]
     for at, (x, y) in enumerate(places):
         assert WIDTH // 2 <= x <= found.width - WIDTH // 2
         assert 0 <= y <= found.height - HEIGHT

@@ -58,5 +58,5 @@ def test_a_container_gets_the_pack_read_only_and_no_network() -> None:
 def test_gpus_by_the_way_that_the_engine_there_has(
     gpus: str, info: dict[str, Any], wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack_docker.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     assert pack_docker.gpu_options(gpus, info) == wanted

@@ -70,7 +70,7 @@ def test_as_images_they_are_refused_with_the_line_to_write(tmp_path: Path) -> No
 
 
 def test_four_channels_are_an_images_own_or_come_as_arrays(tmp_path: Path) -> None:
-    images = {
+    images: dict[str, Any] = {
         "calibration": {"images": "calibration"},
         "evaluation": {"images": "evaluation"},
         "preprocess": {"size": [16, 16]},

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +98,7 @@ def numbers(results: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    experiment: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, float]]:
+def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """Results of a run from start to end, and how many seconds it took."""
     results = tmp_path_factory.mktemp("undisturbed")
     started = time.monotonic()

@@ -72,8 +72,14 @@ def test_a_changed_object_is_no_longer_there(store: Store, content: bytes) -> No
 
 def test_an_object_is_hashed_once_a_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = store.put(b"content", ".bin")
-    again, hashed = Store(store.results), []
-    monkeypatch.setattr(objects, "sha256_of", lambda path: hashed.append(path) or stored.sha256)
+    again = Store(store.results)
+    hashed: list[Path] = []
+
+    def sha256_of(path: Path) -> str:
+        hashed.append(path)
+        return stored.sha256
+
+    monkeypatch.setattr(objects, "sha256_of", sha256_of)
     for _ in range(3):
         assert again.has(stored)
         again.path(stored)

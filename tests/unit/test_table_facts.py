@@ -66,10 +66,9 @@ def test_what_is_worth_a_word(amax: float, share: float | None, told: bool) -> N
 
 def test_ranges_that_decide_no_scale_are_not_told() -> None:
     """What a Relu reads has its output's range, so its own may clip what it likes."""
-    args = ({"x": 0.1, "y": 0.1}, {"x": 9.0, "y": 9.0}, {}, HEADS_OF)
-    assert [clipped_tensor.tensor for clipped_tensor in clipped_tensors(*args, {"y": ("c",)})] == [
-        "y"
-    ]
+    ranges = {"x": 0.1, "y": 0.1}, {"x": 9.0, "y": 9.0}
+    (clipped,) = clipped_tensors(*ranges, {}, HEADS_OF, {"y": ("c",)})
+    assert clipped.tensor == "y"
     assert clipped_tensors({"x": 0.1}, {}, {"x": 0.9}, HEADS_OF, CELLS_OF) == ()
 
 
@@ -183,7 +182,12 @@ RANGES: Mapping[str, Mapping[str, float]] = {
 
 
 def manifest(**more: Any) -> Manifest:
-    facts = {"environment": "reference", "images_sha256": "cal", "note": None, "unusable": {}}
+    facts: dict[str, Any] = {
+        "environment": "reference",
+        "images_sha256": "cal",
+        "note": None,
+        "unusable": {},
+    }
     content: dict[str, Any] = {
         "run_id": "r", "name": "n", "created": "now", "baseline": "v", "heads": (), "images": 1,
         "epsilon": 1e-3, "cells": (), "reference": None, "simulations": (),

@@ -17,7 +17,7 @@ from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record
 from trt_matrix.environments.interpreter import InterpreterEnvironment
 from trt_matrix.errors import ExitCode, NothingSelectedError, StoreError
-from trt_matrix.packs import packing
+from trt_matrix.store.objects import sha256_of
 from trt_matrix.store.results import Store
 from trt_matrix.ticket.again import environment_here, rerun
 from trt_matrix.ticket.jobs import obstacle
@@ -168,7 +168,7 @@ def test_its_script_needs_nothing_but_a_python(unpacked: Path) -> None:
     pack = unpacked / "reproduce" / "pack.json"
     assert "damaged" in script(unpacked, PYTHON=sys.executable, code=2)
     sealed = json.loads(pack.read_text())
-    sealed["files"]["expected.json"] = packing.sha256_of(expected)
+    sealed["files"]["expected.json"] = sha256_of(expected)
     pack.write_text(json.dumps(sealed))
     said = script(unpacked, PYTHON=sys.executable, code=1)
     assert "different: the error of small is another, beyond the noise" in said

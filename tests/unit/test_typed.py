@@ -220,7 +220,7 @@ def test_a_card_says_what_stayed_and_what_nearly_overflows() -> None:
     ],
 )
 def test_the_card_of_a_head_that_fp16_loses_says_what_is_near_the_end(
-    kind: Kind, changes: dict[str, str]
+    kind: Kind, changes: dict[str, Any]
 ) -> None:
     raw = {
         "type": "float16", "nodes": 50, "in_float32": {"up": "t reaches 1e+06"}, "nodes_in_float32": 1,

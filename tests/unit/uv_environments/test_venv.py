@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
-from trt_matrix.environments import local, packages, preflight
+from trt_matrix.environments import local, preflight
 from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.devices import Driver
 from trt_matrix.environments.packages import Sources
@@ -47,7 +47,7 @@ def test_a_second_run_needs_neither_uv_nor_an_index(
 ) -> None:
     first = environment("pebble==1.0").prepare(offline=False)
     shutil.rmtree(wheels)
-    monkeypatch.setattr(packages.uv, "find_uv_bin", lambda: "/nonexistent/uv")
+    monkeypatch.setattr("uv.find_uv_bin", lambda: "/nonexistent/uv")
     assert environment("pebble==1.0").prepare(offline=True) == first
 
 
