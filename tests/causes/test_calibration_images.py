@@ -164,7 +164,7 @@ def test_the_glaring_image_is_named_with_what_leaving_it_out_gives(
     outcomes: Callable[[str], tuple[Outcome, Path]],
 ) -> None:
     calibration_report = report(outcomes("outlier")[0])
-    (claim,) = [one for one in calibration_report.claims if one.concern is Concern.DECIDER]
+    (claim,) = [claim for claim in calibration_report.claims if claim.concern is Concern.DECIDER]
     assert claim.text.startswith("glare.png alone decides the range of ")
     assert "take it out" in claim.advice
     head, gain = calibration_report.without[0].gains_db[0]

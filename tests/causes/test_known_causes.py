@@ -77,7 +77,11 @@ def result(run: Outcome, environment: str, pass_: str, head: str) -> HeadResult:
 
 
 def verdict(run: Outcome, environment: str, pass_: str, head: str, kind: Kind) -> Verdict:
-    (found,) = (one for one in result(run, environment, pass_, head).verdicts if one.kind is kind)
+    (found,) = (
+        verdict
+        for verdict in result(run, environment, pass_, head).verdicts
+        if verdict.kind is kind
+    )
     return found
 
 

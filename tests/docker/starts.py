@@ -111,7 +111,10 @@ def main() -> int:
 
             def left() -> int:
                 containers = engine.client.containers.list(all=True, filters={"label": owner.LABEL})
-                return sum(one.labels.get(owner.ENVIRONMENT_LABEL) == "test" for one in containers)
+                return sum(
+                    container.labels.get(owner.ENVIRONMENT_LABEL) == "test"
+                    for container in containers
+                )
 
             before = left()
             helds = watched(options.containers, container, told)

@@ -263,8 +263,8 @@ def fixed_in_weights() -> onnx.ModelProto:
     """Constants as nodes, where exporters put them, in place of initialisers."""
     model = detector()
     constants = [
-        helper.make_node("Constant", [], [one.name], f"constant_{one.name}", value=one)
-        for one in model.graph.initializer
+        helper.make_node("Constant", [], [weight.name], f"constant_{weight.name}", value=weight)
+        for weight in model.graph.initializer
     ]
     nodes = [*constants, *model.graph.node]
     del model.graph.initializer[:], model.graph.node[:]

@@ -31,7 +31,9 @@ def test_a_first_report_in_one_command(tmp_path: Path, name: str) -> None:
     assert any(record.pass_.precision is Precision.INT8 for record in made.records)
     assert "<title>" in made.page
 
-    floats = [one.name for one in model.graph.output if one.type.tensor_type.elem_type in FLOATS]
+    floats = [
+        tensor.name for tensor in model.graph.output if tensor.type.tensor_type.elem_type in FLOATS
+    ]
     tensors = {
         name: (head or {}).get("output", name) for name, head in made.written["heads"].items()
     }

@@ -45,7 +45,7 @@ def test_init_takes_it_or_says_what_is_missing(tmp_path: Path, package: str) -> 
         pixels = np.random.default_rng(index).integers(0, 256, (24, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
     with zipfile.ZipFile(wheels[0]) as archive:
-        names = [one for one in archive.namelist() if one.endswith(".onnx")]
+        names = [name for name in archive.namelist() if name.endswith(".onnx")]
         archive.extractall(tmp_path, names)
     assert names
     for name in names:

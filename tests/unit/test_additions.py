@@ -47,7 +47,7 @@ def place(start_: Start) -> FactorPoint:
 
 
 def uniform(*starts: Start) -> set[str]:
-    one, other = (factors(each).values for each in starts)
+    one, other = (factors(start).values for start in starts)
     return {name for name in one if one.get(name) == other.get(name)}
 
 

@@ -131,7 +131,7 @@ def test_the_run_refuses_a_variant_of_another_function(tmp_path: Path) -> None:
     trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference_environment())
     model = networks.old_detector()
     # The images of this trial are zero: a bias shows.
-    bias = next(one for one in model.graph.initializer if one.name == "c1.bias")
+    bias = next(weight for weight in model.graph.initializer if weight.name == "c1.bias")
     changed = numpy_helper.to_array(bias) * np.float32(1.01)
     bias.CopyFrom(numpy_helper.from_array(changed, bias.name))
     trial.matrix.wants.network.variants = (

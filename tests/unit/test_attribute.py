@@ -272,15 +272,15 @@ def in_rounds(records: Sequence[Record]) -> list[Record]:
         one.model_copy(
             update={
                 "measurements": tuple(
-                    each.model_copy(
+                    measurement.model_copy(
                         update={
-                            "start": each.start
-                            and each.start.model_copy(
-                                update={"started": minute(each.repeat, place, len(records))}
+                            "start": measurement.start
+                            and measurement.start.model_copy(
+                                update={"started": minute(measurement.repeat, place, len(records))}
                             )
                         }
                     )
-                    for each in one.measurements
+                    for measurement in one.measurements
                 )
             }
         )

@@ -106,7 +106,7 @@ def test_a_time_is_told_for_the_batch_and_for_an_image(ran: Ran) -> None:
     assert "(batch 4, " in summary
     with (folder / "results.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    row = next(one for one in rows if one["latency_median_s"])
+    row = next(row for row in rows if row["latency_median_s"])
     assert float(row["latency_image_s"]) == pytest.approx(float(row["latency_median_s"]) / BATCH)
 
 

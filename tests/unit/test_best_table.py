@@ -173,7 +173,7 @@ def test_it_is_never_worse_where_it_was_confirmed_and_takes_only_known_ranges(
     assert found.cost <= found.start_cost
     assert found.trials <= most
     for name in names:
-        assert found.amax[name] in {one[name] for one in tables.values()}
+        assert found.amax[name] in {table[name] for table in tables.values()}
     after = simulate(found.amax, ImagePart.CONFIRM)
     before = simulate(tables[found.start], ImagePart.CONFIRM)
     assert all(now <= was for now, was in zip(after, before, strict=True))

@@ -351,9 +351,9 @@ def test_the_only_layer_that_varies_is_blamed_from_six_builds_on() -> None:
         assert choice.layers == ("conv_c3",)
         assert choice.chance == pytest.approx(chance)
         (answer,) = (
-            one
-            for one in answered("small", passed=False, findings=()).answers
-            if one.head == "small"
+            answer
+            for answer in answered("small", passed=False, findings=()).answers
+            if answer.head == "small"
         )
         assert blamed(answer, choice) is (chance <= MOST_CHANCE)
 

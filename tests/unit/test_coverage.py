@@ -45,7 +45,7 @@ def test_names_that_no_head_depends_on_count_for_none() -> None:
     """TensorRT's network has tensors of its own, and tables have names of other networks."""
     arrived = TensorArrival(unmapped=["(Unnamed Layer* 3) [Shuffle]_output"], unknown=["elsewhere"])
     coverages = coverage(networks.detector(), arrived, HEADS)
-    assert all(one.ratio == 1.0 for one in coverages.values())
+    assert all(coverage.ratio == 1.0 for coverage in coverages.values())
 
 
 def test_names_are_those_of_the_folded_network() -> None:

@@ -265,7 +265,9 @@ def test_what_is_measured_is_of_the_images_that_are_simulated(ran: tuple[Path, P
     _, results = ran
     run = Store(results).open_run("latest")
     manifest = run.manifest()
-    (record,) = [one for one in run.records() if one.cell == "here/cpu/int8-shared-entropy"]
+    (record,) = [
+        record for record in run.records() if record.cell == "here/cpu/int8-shared-entropy"
+    ]
     assert manifest.reference is not None
     for images in (3, 18):
         diagnosis = asked("latest", results, images=images)

@@ -83,7 +83,7 @@ def test_one_weight_channel_of_300_times_the_others_is_named_and_only_that_layer
     ]
     suspect = head(found, "head_c").suspects[0]
     assert (suspect.kind, suspect.name) == ("weights", "c1")
-    assert not [one for one in head(found, "head_a").suspects if one.group == "c1"]
+    assert not [suspect for suspect in head(found, "head_a").suspects if suspect.group == "c1"]
     assert found.search.chosen is not None
     assert found.search.chosen.layers == ("c1",)
     # A scale for each channel cures it, too: then nothing is wrong.

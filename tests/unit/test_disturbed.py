@@ -115,8 +115,8 @@ BASE = record("base", (0.0100, None), (0.0101, None), (0.0099, None), (0.0100, N
 
 def test_a_slowdown_of_a_disturbed_gpu_is_no_regression() -> None:
     rounds = (0.0130, 0.0131, 0.0129, 0.0130)
-    quiet = record("slow", *((one, None) for one in rounds))
-    spoilt = record("slow", *((one, BUSY) for one in rounds))
+    quiet = record("slow", *((round_, None) for round_ in rounds))
+    spoilt = record("slow", *((round_, BUSY) for round_ in rounds))
     assert told(BASE, quiet)["slow/gpu:0/fp32"].kind is Kind.LATENCY_REGRESSION
     verdict = told(BASE, spoilt)["slow/gpu:0/fp32"]
     assert verdict.kind is Kind.INCONCLUSIVE

@@ -362,7 +362,7 @@ def test_a_plan_tells_the_repeats_that_were_recorded(done: Outcome, experiment: 
         f"absent/gpu:recorded/fp32      unavailable: {experiment}/recorded/absent: no such folder "
         "of recorded outputs",
     ]
-    assert [one["repeats"] for one in planned.summary()["cells"]] == [2, 2, 1, 1]
+    assert [cell["repeats"] for cell in planned.summary()["cells"]] == [2, 2, 1, 1]
 
 
 # What matrix.yaml may say

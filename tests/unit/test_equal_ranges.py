@@ -116,7 +116,7 @@ def test_the_verdict_on_the_h200_is_the_implicit_scales_and_the_first_fix_holds_
 ):
     judgement = judged(MIXED)
     for head in ("medium", "small"):
-        (answer,) = [one for one in judgement.answers if one.head == head]
+        (answer,) = [answer for answer in judgement.answers if answer.head == head]
         assert answer.findings[0].kind is Kind.IMPLICIT_REGRESSION
     first = judgement.fixes[0]
     assert (first.kind, first.basis) == (FixKind.LAYERS, Basis.MEASURED)

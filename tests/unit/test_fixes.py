@@ -387,7 +387,7 @@ def test_times_that_were_taken_at_other_times_are_not_compared(
 
     plain = at(cell(BASELINE, whole=boxes(20, 0.1), latency_s=0.010), "10:00:00")
     mixed = at(cell(BASELINE, MIXED, 22.4, whole=boxes(2, 0.01), latency_s=0.2), later)
-    (fix,) = [one for one in told(plain, mixed).fixes if one.kind is FixKind.LAYERS]
+    (fix,) = [fix for fix in told(plain, mixed).fixes if fix.kind is FixKind.LAYERS]
     assert (fix.reaches.latency_s is not None) is known
     judged = told(plain, mixed)
     cost = dict(headline(judged).facts)["The fix costs"]

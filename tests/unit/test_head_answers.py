@@ -133,7 +133,10 @@ def test_what_is_not_decided_says_what_it_looks_like_and_what_would_decide(
 def test_the_first_cause_stands_first_and_the_others_are_kept() -> None:
     everything = [verdict(kind, why="why") for kind in Kind if kind is not Kind.OK]
     (answer,) = answers(("small",), [with_verdicts("old", *everything)], BASELINE)
-    assert [each.kind for each in answer.findings[:2]] == [Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION]
+    assert [finding.kind for finding in answer.findings[:2]] == [
+        Kind.BROKEN_OUTPUT,
+        Kind.FP32_REGRESSION,
+    ]
     kinds = {finding.kind for finding in answer.findings}
     # What did not run has no head, and a latency is about the whole cell.
     assert kinds == set(Kind) - {Kind.OK, Kind.LATENCY_REGRESSION, Kind.COULD_NOT_RUN}
@@ -202,7 +205,7 @@ def test_what_all_versions_lose_is_said_of_all() -> None:
 def test_a_fallback_alone_is_no_fault() -> None:
     better = with_verdicts("old", verdict(Kind.PRECISION_FALLBACK))
     (answer,) = answers(("small",), [better, with_verdicts(BASELINE)], BASELINE)
-    assert [each.kind for each in answer.findings] == [Kind.PRECISION_FALLBACK]
+    assert [finding.kind for finding in answer.findings] == [Kind.PRECISION_FALLBACK]
     assert answer.clean
     assert not answer.findings[0].fails
 

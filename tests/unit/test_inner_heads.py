@@ -138,7 +138,9 @@ def test_a_variant_that_lacks_it_says_so_and_a_map_says_what_it_is_called(matrix
     read_experiment(matrix, [])
     heads["inner"]["variants"] = {"older.onnx": "concat_7"}
     problems = wrong(matrix, changed(heads=heads, model__variants=["old.onnx"]))
-    assert any("'older.onnx' is none of model.variants; did you mean" in one for one in problems)
+    assert any(
+        "'older.onnx' is none of model.variants; did you mean" in problem for problem in problems
+    )
 
 
 # Heads whose rows are ranked
@@ -234,14 +236,14 @@ def test_a_ranked_head_has_no_verdict_but_why_and_the_others_have(run: Path) -> 
     assert int8
     for cell in int8:
         heads = {head.head: head for head in cell.heads}
-        assert [one.kind for one in heads["dets"].verdicts] == [Kind.NOT_COMPARABLE]
+        assert [verdict.kind for verdict in heads["dets"].verdicts] == [Kind.NOT_COMPARABLE]
         (verdict,) = heads["dets"].verdicts
         assert "its rows are ranked by TopK (node topk_best)" in (verdict.why or "")
         assert "inner and raw, before it, are compared" in (verdict.why or "")
         assert (heads["dets"].gates, heads["dets"].passed) == ((), None)
         for name in ("raw", "inner"):
             assert heads[name].budget is not None
-            assert Kind.NOT_COMPARABLE not in [one.kind for one in heads[name].verdicts]
+            assert Kind.NOT_COMPARABLE not in [verdict.kind for verdict in heads[name].verdicts]
             assert [gate.name for gate in heads[name].gates] == ["sqnr_db"]
 
 

@@ -236,10 +236,13 @@ def test_what_was_measured_nobody_knows_when_is_not_compared(dateless: set[str],
     records = []
     for one in matrix({"base": BASE, "slow": SLOW}):
         kept = [
-            each.model_copy(
-                update={"start": each.start and each.start.model_copy(update={"started": said})}
+            measurement.model_copy(
+                update={
+                    "start": measurement.start
+                    and measurement.start.model_copy(update={"started": said})
+                }
             )
-            for each in one.measurements
+            for measurement in one.measurements
         ]
         changed = one.model_copy(update={"measurements": tuple(kept)})
         records.append(changed if one.environment in dateless else one)
@@ -254,19 +257,21 @@ def test_times_of_other_zones_are_the_same_times() -> None:
     """11:30 in UTC is after 13:00 at +02:00, whatever the letters say."""
     records = matrix({"base": BASE, "slow": SLOW})
     moved = [
-        each.model_copy(
+        measurement.model_copy(
             update={
-                "start": each.start.model_copy(
+                "start": measurement.start.model_copy(
                     update={
-                        "started": (datetime.fromisoformat(each.start.started) + timedelta(hours=2))
+                        "started": (
+                            datetime.fromisoformat(measurement.start.started) + timedelta(hours=2)
+                        )
                         .isoformat()
                         .replace("+00:00", "+02:00")
                     }
                 )
             }
         )
-        for each in records[1].measurements
-        if each.start
+        for measurement in records[1].measurements
+        if measurement.start
     ]
     records[1] = records[1].model_copy(update={"measurements": tuple(moved)})
     assert told(records)["slow"].kind is Kind.LATENCY_REGRESSION
@@ -287,9 +292,11 @@ def test_batches_of_different_sizes_are_not_compared() -> None:
     """An engine built for eight images at once takes eight times as long, and is not slower."""
     records = matrix({"base": BASE, "slow": [8 * one for one in BASE]})
     eight = [
-        each.model_copy(update={"latency": each.latency.model_copy(update={"batch": 8})})
-        for each in records[1].measurements
-        if each.latency
+        measurement.model_copy(
+            update={"latency": measurement.latency.model_copy(update={"batch": 8})}
+        )
+        for measurement in records[1].measurements
+        if measurement.latency
     ]
     records[1] = records[1].model_copy(update={"measurements": tuple(eight)})
     verdict = told(records)["slow"]

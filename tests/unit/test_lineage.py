@@ -185,7 +185,10 @@ def test_cells_with_the_same_bad_heads_are_told_as_one() -> None:
 
 def test_another_set_of_bad_heads_is_another_sentence_the_commonest_first() -> None:
     cells = [cell("odd", ["small"]), cell("a", ["medium", "small"]), cell("b", ["medium", "small"])]
-    assert [one.bad for one in lineages(groups(), cells)] == [("medium", "small"), ("small",)]
+    assert [lineage.bad for lineage in lineages(groups(), cells)] == [
+        ("medium", "small"),
+        ("small",),
+    ]
 
 
 def test_causes_of_the_same_cells_and_heads_are_told_together() -> None:

@@ -56,10 +56,10 @@ def test_repeats_are_rounds_over_environments_in_pairs_of_both_orders(tmp_path: 
     done = [line.split()[1] for line in trial.told.lines if "/fp32" in line]
     assert done[0] == "reference/cpu/fp32"
     rounds = [[name[0] for name in done[start : start + 4]] for start in range(1, 25, 4)]
-    assert all(sorted(one) == list("abcd") for one in rounds)
+    assert all(sorted(round_) == list("abcd") for round_ in rounds)
     for first, second in zip(rounds[::2], rounds[1::2], strict=True):
         assert second == first[::-1]
-    assert len({tuple(one) for one in rounds}) > 2, "a new order for each pair"
+    assert len({tuple(round_) for round_ in rounds}) > 2, "a new order for each pair"
     assert trial.told.steps == trial.told.expected
 
 

@@ -54,7 +54,9 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
             {
                 "name": "mixed",
                 "model": {"onnx": "net.onnx"},
-                "heads": {one.name: {"gate": {"sqnr_db": gate}} for one in model.graph.output},
+                "heads": {
+                    tensor.name: {"gate": {"sqnr_db": gate}} for tensor in model.graph.output
+                },
                 "data": {
                     "calibration": {"images": "calibration"},
                     "evaluation": {"images": "evaluation"},
@@ -113,7 +115,7 @@ def test_the_planted_layer_in_float_holds_the_gate_in_every_environment(
 
 
 def test_what_was_simulated_of_the_set_is_what_engines_give(failed: tuple[Path, Outcome]) -> None:
-    (fix,) = [one for one in failed[1].judgement.fixes if one.kind is FixKind.LAYERS]
+    (fix,) = [fix for fix in failed[1].judgement.fixes if fix.kind is FixKind.LAYERS]
     assert fix.basis is Basis.MEASURED
     assert fix.cells == ("here/cpu/int8-mixed", "there/cpu/int8-mixed")
     assert "exclude: [trunk2, trunk3]" in fix.command.replace('"', "")

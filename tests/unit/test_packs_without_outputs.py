@@ -74,7 +74,7 @@ def stored(results: Path, cell: str, repeat: int = 0) -> tuple[Any, list[bool]]:
     record = json.loads((results / f"latest/records/{cell}.json").read_text())
     one = record["measurements"][repeat]
     files = [
-        results / ".store/objects" / f"{each['sha256']}.npy" for each in one["outputs"].values()
+        results / ".store/objects" / f"{output['sha256']}.npy" for output in one["outputs"].values()
     ]
     return one, [file.exists() for file in files]
 

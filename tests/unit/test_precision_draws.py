@@ -43,10 +43,10 @@ def of_evaluation(
     sources = [image for image, times in enumerate(taken) for _ in range(times)]
     repeated = coco(
         [
-            {**one, "image_id": index}
+            {**annotation, "image_id": index}
             for index, image in enumerate(sources)
-            for one in truth["annotations"]
-            if one["image_id"] == image
+            for annotation in truth["annotations"]
+            if annotation["image_id"] == image
         ],
         images=len(sources),
         categories=tuple(category["id"] for category in truth["categories"]),

@@ -281,7 +281,7 @@ def test_float16_becomes_float32_with_the_same_weights(input_too: bool) -> None:
     assert image_input(found.model).name == "image"
     assert {output.dtype for output in outputs(found.model)} == {"float32"}
     assert "float16" not in str(found.model)
-    halves, wide = ({one.name: numpy_helper.to_array(one) for one in each.graph.initializer}
+    halves, wide = ({weight.name: numpy_helper.to_array(weight) for weight in each.graph.initializer}
                     for each in (model, found.model))  # fmt: skip
     assert all(np.array_equal(halves[name].astype("f4"), wide[name]) for name in halves)
     x = networks.image().astype("f2" if input_too else "f4")

@@ -98,4 +98,4 @@ def test_a_variant_gets_what_the_network_gets(matrix: Path) -> None:
     places = {"model__constants": {"orig_target_sizes": [16, 16]}, "model__variants": ["old.onnx"]}
     assert told_with(matrix, rt_detr(), **places) == []
     (variant,) = checked(matrix).variants
-    assert [one.name for one in variant.model.graph.input] == ["images"]
+    assert [tensor.name for tensor in variant.model.graph.input] == ["images"]

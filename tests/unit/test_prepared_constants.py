@@ -78,7 +78,7 @@ def test_a_mask_of_the_images_size_is_filled_with_one_number() -> None:
     model.graph.output[0].type.tensor_type.ClearField("shape")
     found = prepared(model, constants={"pixel_mask": 1}, size=(4, 6))
     assert [output.shape for output in outputs(found.model)] == [(1, 3, 4, 6)]
-    (mask,) = [one for one in found.model.graph.initializer if one.name == "pixel_mask"]
+    (mask,) = [weight for weight in found.model.graph.initializer if weight.name == "pixel_mask"]
     assert numpy_helper.to_array(mask).tolist() == np.ones((1, 1, 4, 6)).tolist()
     several = b.model({"image": ["n", 3, "h", "w"], "pixel_mask": ["n", "h", "w"]}, ["y"])
     assert likely(several).wishes.constants == {"pixel_mask": 1}

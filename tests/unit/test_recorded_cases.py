@@ -22,7 +22,7 @@ GATE = {"sqnr_db": 20}
 
 
 def answer(outcome: Outcome, head: str = "small") -> Answer:
-    (found,) = (one for one in outcome.judgement.answers if one.head == head)
+    (found,) = (answer for answer in outcome.judgement.answers if answer.head == head)
     return found
 
 

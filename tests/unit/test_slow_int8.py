@@ -62,8 +62,10 @@ def retimed(change: Callable[[str, Any], Any]) -> tuple[Record, ...]:
         record.model_copy(
             update={
                 "measurements": tuple(
-                    each.model_copy(update={"latency": change(record.pass_.name, each.latency)})
-                    for each in record.measurements
+                    measurement.model_copy(
+                        update={"latency": change(record.pass_.name, measurement.latency)}
+                    )
+                    for measurement in record.measurements
                 )
             }
         )
@@ -121,7 +123,7 @@ def test_where_nothing_was_recorded_nothing_is_said() -> None:
 def test_layers_in_float_are_named_only_where_every_layer_is_known() -> None:
     layers = judged().layers
     assert layers
-    way = next(one for one in layers.ways if QDQ in one.cells)
+    way = next(way for way in layers.ways if QDQ in way.cells)
     work = {layer.name: layer.macs for _, layer in layers.network.layers if layer.macs}
     largest = max(work, key=lambda name: work[name])
     share = 100 * work[largest] / sum(work.values())
@@ -308,7 +310,9 @@ def test_why_layers_have_no_times_is_told_with_every_cell_of_which_it_is_true() 
 
     assert untimed(records(), of) == (), "all were timed"
     (one,) = untimed(records(), lambda _: PROBLEM)
-    with_layers = [each.cell for each in records() if any(m.layers for m in each.measurements)]
+    with_layers = [
+        record.cell for record in records() if any(m.layers for m in record.measurements)
+    ]
     assert one.problem == PROBLEM
     assert list(one.cells) == with_layers
     other = {records()[0].measurements[0].layers}

@@ -220,7 +220,7 @@ def record(
 
 def decides(*records: Record) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
     """Every range in every cell."""
-    cells = tuple(one.cell for one in records)
+    cells = tuple(record.cell for record in records)
     return {digest: dict.fromkeys(RANGES[digest], cells) for digest in (ENTROPY, CACHE)}
 
 
@@ -272,7 +272,7 @@ def test_nothing_is_compared_where_the_images_or_the_rule_are_not_known(why: str
 def with_report(kind: Kind) -> tuple[Judgement, TableReport, str]:
     """A real judgement, one of whose findings is made one of `kind`, with what tables say beside it."""
     judged = h200.judged()
-    answer = next(one for one in judged.answers if one.findings)
+    answer = next(answer for answer in judged.answers if answer.findings)
     cell = next(result.cell.id for result in judged.cells if "int8" in result.cell.id)
     blamed = dataclasses.replace(answer.findings[0], kind=kind, cells=(cell,))
     other = dataclasses.replace(answer, findings=(blamed, *answer.findings[1:]))

@@ -43,7 +43,7 @@ def changed(records: list[Record], **start: Any) -> list[Record]:
         )
         return record.model_copy(update={"measurements": measurements})
 
-    return [other(one) for one in records]
+    return [other(record) for record in records]
 
 
 def test_q_dq_comes_before_implicit_and_what_was_held_tells_nothing(

@@ -134,7 +134,7 @@ def test_no_test_accuses_it_and_it_changes_no_other_verdict(nmse: float) -> None
     )
     assert equivalences([beside], "base", Rules()) == equivalences([alone], "base", Rules())
     noises = Noises([beside], 1.5)
-    assert budgets(beside, noises).keys() == {one.cell for one in cells}
+    assert budgets(beside, noises).keys() == {cell.cell for cell in cells}
 
 
 def test_that_floats_are_slower_is_no_finding() -> None:

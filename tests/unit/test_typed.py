@@ -151,10 +151,10 @@ def test_what_needs_no_conversion_asks_nothing(store: Store, precision: Precisio
 
 def test_why_it_cannot_be_goes_to_the_engines_that_need_it(store: Store) -> None:
     model = networks.detector()
-    for one in model.graph.initializer:
-        values = numpy_helper.to_array(one)
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
         if values.ndim == 4:
-            one.CopyFrom(numpy_helper.from_array((values * 1e9).astype(np.float32), one.name))
+            weight.CopyFrom(numpy_helper.from_array((values * 1e9).astype(np.float32), weight.name))
     network = Network(model.SerializeToString(), model)
     made = typed(store, network, FP16, Ranges(amax=NOTHING, told="-"))
     assert made.model is None

@@ -72,7 +72,7 @@ def overflowing() -> onnx.ModelProto:
         for given, made in itertools.pairwise(names)
     ]
     small.input[0] = "small_"
-    rest = [onnx.NodeProto.FromString(one.SerializeToString()) for one in model.graph.node]
+    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend([*rest[:-1], *nodes, rest[-1]])
     model.graph.initializer.extend(
@@ -240,9 +240,9 @@ def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
     stand_in = onnx.load(jobs / "objects" / asked["passes"][-1]["model"])
     assert element_types(stand_in)["c5"] == TensorProto.FLOAT16
     real = {
-        one.name: numpy_helper.to_array(one)
-        for one in networks.detector().graph.initializer
-        if len(one.dims) == 4
+        weight.name: numpy_helper.to_array(weight)
+        for weight in networks.detector().graph.initializer
+        if len(weight.dims) == 4
     }
     drawn = {tensor.name: numpy_helper.to_array(tensor) for tensor in stand_in.graph.initializer}
     pairs = [

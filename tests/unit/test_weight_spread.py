@@ -32,7 +32,7 @@ def planted(times: float) -> onnx.ModelProto:
     As folding a BatchNormalization over a channel that is always off makes them: no activation shows it.
     """
     model = networks.detector()
-    values = {one.name: one for one in model.graph.initializer}
+    values = {weight.name: weight for weight in model.graph.initializer}
     arrays = {name: numpy_helper.to_array(value).copy() for name, value in values.items()}
     arrays["c1.weight"][3], arrays["c1.bias"][3] = 0, -1
     wide = arrays["c2.weight"]
@@ -121,7 +121,7 @@ def test_per_tensor_loses_per_channel_does_not_and_the_weight_is_named(
     for head in ("large", "small"):
         assert sqnr(judgement, PER_CHANNEL, head) > 25
         assert sqnr(judgement, PER_TENSOR, head) < sqnr(judgement, PER_CHANNEL, head) - 10
-        (answer,) = [one for one in judgement.answers if one.head == head]
+        (answer,) = [answer for answer in judgement.answers if answer.head == head]
         findings = [
             finding for finding in answer.findings if finding.kind is Kind.PER_TENSOR_WEIGHTS
         ]

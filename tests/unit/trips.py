@@ -92,7 +92,7 @@ class Trip:
         records = map(
             json.loads, map(Path.read_text, self.results.glob("latest/records/**/*.json"))
         )
-        (record,) = (one for one in records if one["cell"] == cell)
+        (record,) = (record for record in records if record["cell"] == cell)
         return [measurement["start"]["started"] for measurement in record["measurements"]]
 
     def began(self, name: str) -> str:
