@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.new_records import new_manifest, new_measurement, new_record
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels
 from trt_matrix.core.boxes.decoding import DecodeError
@@ -16,13 +17,12 @@ from trt_matrix.core.boxes.matching import Sums, compare_all
 from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate
 from trt_matrix.core.boxes.precision_draws import interval, precision_draws
 from trt_matrix.core.boxes.results import ALL, CellBoxes, Fate
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Cell, Pass, Precision, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import (
     DecodedHead,
     EvaluationImage,
     HeadGate,
-    Manifest,
     RecordedDecode,
 )
 from trt_matrix.core.records import Measurement, Record, StoredObject
@@ -70,16 +70,7 @@ class World:
             measurement({**self.reference, **outputs}, number)
             for number, outputs in enumerate(repeats)
         )
-        self.records.append(
-            Record(
-                cell=cell.id,
-                environment=environment,
-                device="cpu",
-                pass_=pass_,
-                status=Status.OK,
-                measurements=measurements,
-            )
-        )
+        self.records.append(new_record(environment, pass_, measurements))
         return cell.id
 
     def boxes(self, outputs: Outputs) -> tuple[Boxes, ...]:
@@ -125,19 +116,12 @@ class World:
             else None,
             draws_of=self.draws if labelled else None,
         )
-        manifest = Manifest(
-            run_id="run",
-            name="demo",
-            created="2026-11-23T12:00:00+00:00",
+        manifest = new_manifest(
             baseline="new",
             heads=tuple(HeadGate(head=head, sqnr_db=None) for head in HEADS),
             images=IMAGES,
-            epsilon=1e-3,
             cells=tuple(record.cell for record in self.records),
             reference=measurement(self.reference, 0),
-            simulations=(),
-            tables={},
-            facts={},
         )
         cells = [record.planned() for record in self.records]
         return Evidence(manifest, cells, self.records, no_sums, boxes)
@@ -151,14 +135,7 @@ def no_sums(y: StoredObject, r: StoredObject) -> Any:
 
 
 def measurement(outputs: Outputs, repeat: int) -> Measurement:
-    return Measurement(
-        fingerprint=str(repeat),
-        name="pass",
-        repeat=repeat,
-        status=Status.OK,
-        model_sha256="0",
-        outputs=outputs,
-    )
+    return new_measurement(fingerprint=str(repeat), name="pass", repeat=repeat, outputs=outputs)
 
 
 def place(name: str) -> EvaluationImage:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit import small_networks as networks
+from tests.unit.new_records import remeasured
 from tests.unit.test_judge import FP32, SHARED, Experiment, by_id
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
@@ -125,11 +126,9 @@ def judged(found: Coverage | None, least: float | None) -> Judgement:
 
 
 def with_coverage(evidence: Evidence, found: Coverage | None, least: float | None) -> Evidence:
-    def told(measurement: Measurement) -> Measurement:
-        return measurement.model_copy(update={"coverage": found and {"small": found}})
-
+    of_heads = found and {"small": found}
     records = [
-        record.model_copy(update={"measurements": tuple(map(told, record.measurements))})
+        remeasured(record, lambda _: {"coverage": of_heads})
         if record.environment == "old"
         else record
         for record in evidence.records

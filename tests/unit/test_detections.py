@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
+from tests.unit.new_records import new_manifest
 from trt_matrix.commands.session import run_experiment
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.boxes.decoding import DecodeError
@@ -66,23 +67,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def manifest(**changes: Any) -> Manifest:
-    values: dict[str, Any] = {
-        "run_id": "run",
-        "name": "demo",
-        "created": "2026-11-23T12:00:00+00:00",
-        "baseline": "new",
-        "heads": (HeadGate(head="boxes", sqnr_db=None),),
-        "images": 2,
-        "epsilon": 1e-3,
-        "cells": (),
-        "reference": None,
-        "simulations": (),
-        "tables": {},
-        "facts": {},
-        "decode": DECODE,
-        "evaluation": PLACES,
-    }
-    return Manifest(**values | changes)
+    heads = (HeadGate(head="boxes", sqnr_db=None),)
+    fields = {"heads": heads, "images": 2, "decode": DECODE, "evaluation": PLACES} | changes
+    return new_manifest(**fields)
 
 
 def put(store: Store, array: np.ndarray[Any, Any], name: str = "array") -> StoredObject:

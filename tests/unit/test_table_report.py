@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.new_records import new_manifest, new_measurement, new_record
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Measurement, Record
+from trt_matrix.core.records import Record
 from trt_matrix.core.tables.differences import TableReport, table_report
 
 SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
@@ -27,34 +28,12 @@ def stated(algorithm: str, **more: Any) -> Mapping[str, Any]:
 
 
 def manifest(**tables: Mapping[str, Any]) -> Manifest:
-    return Manifest(
-        run_id="r",
-        name="n",
-        created="now",
-        baseline="v2",
-        heads=(),
-        images=1,
-        epsilon=1e-3,
-        cells=(),
-        reference=None,
-        simulations=(),
-        tables={name * 64: table for name, table in tables.items()},
-        facts={},
-    )
+    return new_manifest(baseline="v2", tables={name * 64: table for name, table in tables.items()})
 
 
 def record(environment: str, pass_: Pass, table: str | None, status: Status = Status.OK) -> Record:
-    measurement = Measurement(
-        fingerprint="f", name=pass_.name, repeat=0, status=status, model_sha256="m", table=table
-    )
-    return Record(
-        cell=f"{environment}/cpu/{pass_.name}",
-        environment=environment,
-        device="cpu",
-        pass_=pass_,
-        status=status,
-        measurements=(measurement, measurement),
-    )
+    measurement = new_measurement(name=pass_.name, status=status, table=table)
+    return new_record(environment, pass_, (measurement, measurement), status=status)
 
 
 def report(*records: Record, ranges: Mapping[str, Mapping[str, float]] = RANGES) -> TableReport:
