@@ -29,8 +29,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import run_offline
 from trt_matrix.containers.job.__main__ import main as job_main
 from trt_matrix.environments import local
 from trt_matrix.environments.base import Ending
@@ -115,7 +114,7 @@ def judged(results: Path) -> Any:
 def _run(matrix: Path, results: Path, *, forked: bool) -> None:
     if forked:
         local.run_process = _forked_job  # type: ignore[assignment, attr-defined]
-    session.run_experiment(matrix, results, select=[], offline=True, progress=Told())
+    run_offline(matrix, results)
 
 
 def _forked_job(

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit import small_networks as networks
+from trt_matrix.commands.session import run_experiment
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.network import graph
 from trt_matrix.core.plan import passes
@@ -17,6 +18,7 @@ from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
 from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.execution.wanted import PassRequests, Settings
+from trt_matrix.judging.outcome import Outcome
 from trt_matrix.store.results import RunFolder, Store
 
 IMAGES = 4
@@ -67,6 +69,23 @@ class Told:
     ) -> None:
         self.steps += steps
         self.lines.append(f"{status} {what} {detail}")
+
+
+def run_offline(
+    source: Path,
+    results: Path | None = None,
+    *,
+    select: Sequence[str] | None = None,
+    told: Told | None = None,
+) -> Outcome:
+    """Runs a matrix.yaml as `trt-matrix run --offline` does; without `results` into those beside it."""
+    return run_experiment(
+        source,
+        results or source.with_name("results"),
+        select=select or (),
+        offline=True,
+        progress=told or Told(),
+    )
 
 
 def store_of(tmp_path: Path) -> Store:

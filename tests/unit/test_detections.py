@@ -14,9 +14,8 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import run_offline
 from tests.unit.new_records import new_manifest
-from trt_matrix.commands.session import run_experiment
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.boxes.decoding import DecodeError
 from trt_matrix.core.boxes.detection import detect_all
@@ -282,9 +281,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     (folder / "labels.json").write_text(json.dumps(labels))
     (folder / "matrix.yaml").write_text(yaml.safe_dump(dict(MATRIX)))
     results = folder / "results"
-    outcome = run_experiment(
-        folder / "matrix.yaml", results, select=[], offline=True, progress=Told()
-    )
+    outcome = run_offline(folder / "matrix.yaml", results)
     return results, outcome
 
 

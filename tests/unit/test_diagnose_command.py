@@ -12,9 +12,8 @@ from PIL import Image
 
 from tests.unit import diagnoses
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import Told, run_offline
 from tests.unit.only_fields import only_fields
-from trt_matrix.commands import session
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.manifest import DecodedHead, Ranked, RecordedDecode
 from trt_matrix.core.metrics import metrics
@@ -74,7 +73,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """matrix.yaml and the results of its run."""
     folder = tmp_path_factory.mktemp("ran")
     path = write(folder)
-    session.run_experiment(path, folder / "results", select=[], offline=True, progress=Told())
+    run_offline(path, folder / "results")
     return path, folder / "results"
 
 
@@ -233,7 +232,7 @@ def test_a_network_whose_float_form_is_not_known_is_refused(tmp_path: Path) -> N
 def test_images_that_are_gone_from_the_store_are_told(tmp_path: Path) -> None:
     path = write(tmp_path, images=4)
     results = tmp_path / "results"
-    session.run_experiment(path, results, select=[], offline=True, progress=Told())
+    run_offline(path, results)
     for file in (results / ".store" / "objects").glob("*.npy"):
         file.unlink()
     with pytest.raises(ConfigError, match="images are no longer stored: run it again"):

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import CellResult
@@ -199,9 +199,7 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def done(experiment: Path) -> Outcome:
-    return session.run_experiment(
-        experiment / "matrix.yaml", experiment / "results", select=[], offline=True, progress=Told()
-    )
+    return run_offline(experiment / "matrix.yaml")
 
 
 def cell(done: Outcome, beginning: str) -> CellResult:
@@ -337,12 +335,8 @@ def test_the_next_run_reads_only_what_changed(done: Outcome, experiment: Path) -
     told = Told()
     folder = experiment / "recorded/npz"
     os.utime(folder / "0000.npz", ns=(1, 1))
-    again = session.run_experiment(
-        experiment / "matrix.yaml",
-        experiment / "results",
-        select=["app/*", "npz/*", "indexed/*"],
-        offline=True,
-        progress=told,
+    again = run_offline(
+        experiment / "matrix.yaml", select=["app/*", "npz/*", "indexed/*"], told=told
     )
     assert {result.cell.environment: result.reused for result in again.judgement.cells} == {
         "app": True,

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import run_offline
 from trt_matrix.config.matrix import validate
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.verdicts.verdict import Kind
@@ -31,9 +30,7 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     (tmp_path / "record.py").write_text(program)
     (tmp_path / "matrix.yaml").write_text(f"repeats: 1\n{matrix}")  # the same bits each time
     subprocess.run([sys.executable, "record.py"], cwd=tmp_path, check=True, capture_output=True)
-    run = session.run_experiment(
-        tmp_path / "matrix.yaml", tmp_path / "results", select=[], offline=True, progress=Told()
-    )
+    run = run_offline(tmp_path / "matrix.yaml")
     [cell_result] = [
         result for result in run.judgement.cells if result.cell.id == "my-program/cpu/int8-own"
     ]

@@ -10,7 +10,7 @@ import yaml
 
 from tests.unit import small_networks as networks
 from tests.unit.experiments import changed, checked, write, wrong
-from tests.unit.matrices import Told
+from tests.unit.matrices import Told, run_offline
 from tests.unit.ranked_networks import detections
 from tests.unit.small_networks import old_detector
 from trt_matrix.commands import init, session
@@ -217,7 +217,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     matrix.write_text(yaml.safe_dump(content))
     told = Told()
-    session.run_experiment(matrix, folder / "results", select=[], offline=True, progress=told)
+    run_offline(matrix, folder / "results", told=told)
     assert any("head dets: its rows are ranked by TopK" in line for line in told.lines)
     return folder
 

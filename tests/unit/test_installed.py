@@ -15,6 +15,7 @@ import pytest
 import uv
 import yaml
 
+from tests.programs import ran
 from tests.unit.experiments import changed, write
 from trt_matrix.planning.machine import program
 
@@ -61,12 +62,11 @@ class Place:
     def run(
         self, *command: str | Path, told: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.scripts / command[0]), *map(str, command[1:])],
-            capture_output=True,
-            text=True,
+        return ran(
+            self.scripts / command[0],
+            *command[1:],
+            code=None,
             cwd=self.folder,
-            check=False,
             input=told,
             env={"HOME": str(self.folder), "PATH": os.defpath, "COLUMNS": "200", **variables},
         )
@@ -110,13 +110,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_of_containers_and_no_othe
     wheel: Path,
 ) -> None:
     """Git says what they are; nobody has to list packages or data."""
-    listed = subprocess.run(
-        ["git", "ls-files", "runner/trt_matrix", "containers"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    listed = ran("git", "ls-files", "runner/trt_matrix", "containers", code=None, cwd=ROOT)
     if listed.returncode:
         pytest.skip("no checkout of git")
     wanted = {

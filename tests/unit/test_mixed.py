@@ -12,8 +12,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import diagnoses
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.judgement import CellResult
@@ -78,13 +77,7 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
 
 
 def run(folder: Path, told: Told | None = None) -> Outcome:
-    return session.run_experiment(
-        folder / "matrix.yaml",
-        folder / "results",
-        select=[],
-        offline=True,
-        progress=told or Told(),
-    )
+    return run_offline(folder / "matrix.yaml", told=told)
 
 
 def cells(outcome: Outcome, name: str) -> list[CellResult]:

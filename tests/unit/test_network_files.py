@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
+from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.experiments import changed, checked, write, wrong
-from tests.unit.matrices import Told, Trial
+from tests.unit.matrices import Told, Trial, run_offline
 from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
-from trt_matrix.commands import session
+from tests.unit.trips import answer_there
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.wanted import JobSite
 from trt_matrix.packs.keys import pass_key
-from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import RunFolder, Store
@@ -183,14 +183,8 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     with tarfile.open(packed.file) as archive:
         archive.extractall(folder / "there", filter="data")
-    subprocess.run(
-        [sys.executable, "pack/run-pack.py"],
-        cwd=folder / "there", check=True, stdout=subprocess.DEVNULL, env=variables(folder),
-    )  # fmt: skip
-    merge(folder / "there" / "pack" / "results.tar", folder / "results")
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=select, offline=True, progress=Told()
-    )
+    answer_there(folder / "there", folder / "results", variables(folder))
+    run_offline(folder / "matrix.yaml", select=select)
     return folder
 
 
@@ -239,12 +233,7 @@ def test_a_ticket_holds_the_sources_without_secrets_and_runs_with_them(
     )
     script = root / str(cell.reproduce)
     script.chmod(0o755)
-    done = subprocess.run(
-        [str(script)],
-        env={**variables(there), "PYTHON": sys.executable},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = ran(script, env={**variables(there), "PYTHON": sys.executable})
     assert "same: every head's error is that of the ticket" in done.stdout
 
 

@@ -14,7 +14,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from tests.unit.experiments import changed, checked, write, wrong
-from tests.unit.matrices import Told
+from tests.unit.matrices import run_offline
 from tests.unit.small_networks import Builder
 from tests.unit.test_shipped_run import Ran
 from trt_matrix.cli import app
@@ -254,7 +254,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         }
     )
     found.source.write_text(yaml.safe_dump(content))
-    session.run_experiment(found.source, found.results, select=[], offline=True, progress=Told())
+    run_offline(found.source, found.results)
     return found
 
 

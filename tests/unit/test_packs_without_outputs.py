@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.unit.archives import Change, files_of, resealed, unpack, with_values
-from tests.unit.matrices import Told
+from tests.unit.matrices import run_offline
 from tests.unit.test_kept_outputs import MATRIX, judgement, matrix
 from tests.unit.trips import Trip
 from trt_matrix.commands import session
@@ -44,7 +44,7 @@ class Photographs(Trip):
                 self.results / ".store/packs", results / ".store/packs", dirs_exist_ok=True
             )
         merge(archive, results)
-        session.run_experiment(self.matrix, results, select=[], offline=True, progress=Told())
+        run_offline(self.matrix, results)
         return judgement(results)
 
 
@@ -166,9 +166,7 @@ def test_where_boxes_are_asked_for_anew_it_is_packed_again(
     path = matrix(tmp_path, environments=PLACES, repeats=2, decode=looser)
     planned = session.plan_experiment(path, results, select=["lab/*"])
     assert "lab/cpu/int8-shared-minmax" not in planned.known
-    session.run_experiment(
-        path, results, select=["lab/cpu/*shared*"], offline=True, progress=Told()
-    )
+    run_offline(path, results, select=["lab/cpu/*shared*"])
     record = json.loads((results / f"latest/records/{CELL}.json").read_text())
     assert record["status"] == "unavailable"
     assert "of other settings of boxes: `trt-matrix pack` again" in record["reason"]
@@ -272,9 +270,7 @@ LIES: dict[str, tuple[dict[str, Change], str]] = {
 def tried(trip: Photographs, archive: Path, results: Path) -> dict[str, Any]:
     """Merges and runs; returns the record of the shared int8."""
     merge(archive, results)
-    session.run_experiment(
-        trip.matrix, results, select=["lab/cpu/fp32", CELL], offline=True, progress=Told()
-    )
+    run_offline(trip.matrix, results, select=["lab/cpu/fp32", CELL])
     found: dict[str, Any] = json.loads((results / f"latest/records/{CELL}.json").read_text())
     return found
 

@@ -14,9 +14,8 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import run_offline
 from tests.unit.pages import Element, parse
-from trt_matrix.commands.session import run_experiment
 from trt_matrix.config.data import Preprocess
 from trt_matrix.core.boxes.results import WorstImage
 from trt_matrix.core.manifest import EvaluationImage, Manifest
@@ -65,9 +64,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = random.integers(0, 256, (24, 16, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
     (folder / "matrix.yaml").write_text(yaml.safe_dump(MATRIX))
-    run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
-    )
+    run_offline(folder / "matrix.yaml")
     shutil.rmtree(folder / "images")  # the report needs none of them
     return folder / "results"
 

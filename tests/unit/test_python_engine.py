@@ -12,8 +12,7 @@ import yaml
 
 from tests.unit import experiments
 from tests.unit.experiments import changed, problems, wrong
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record
@@ -243,9 +242,7 @@ class Ran:
         self.told = Told()
         self.source = path
         try:
-            session.run_experiment(
-                path, folder / "results", select=[], offline=True, progress=self.told
-            )
+            run_offline(path, folder / "results", told=self.told)
         finally:
             self.folder = folder / "results" / "latest"
             self.run = Store(folder / "results").open_run("latest")

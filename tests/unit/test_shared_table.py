@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import Told, run_offline
 from tests.unit.recordings import Recording, computed, exactly, noisy, write_images
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status, TableSource
@@ -100,9 +100,7 @@ class Place:
 class Ran:
     def __init__(self, place: Place, source: Path) -> None:
         self.told = Told()
-        self.outcome: Outcome = session.run_experiment(
-            source, place.results, select=[], offline=True, progress=self.told
-        )
+        self.outcome: Outcome = run_offline(source, place.results, told=self.told)
         self.run = Store(place.results).open_run("latest")
 
     @property
@@ -405,6 +403,6 @@ def test_nothing_is_calibrated_for_a_table_that_no_cell_needs(tmp_path: Path) ->
     file = made.table("a.cache", times(127)(made.scales))
     told = Told()
     source = made.source("fp32", {"table": file})
-    session.run_experiment(source, made.results, select=["*/fp32"], offline=True, progress=told)
+    run_offline(source, made.results, select=["*/fp32"], told=told)
     assert not any("calibrate" in line for line in told.lines)
     assert not any("warning" in line for line in told.lines)

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import Told, run_offline
 from tests.unit.processors import EXACT
 from tests.unit.quantised import Quantising, by_tool, pairs
 from tests.unit.small_networks import Builder
@@ -73,9 +73,7 @@ class Ran:
             )
         )
         self.told = Told()
-        session.run_experiment(
-            self.source, self.results, select=[], offline=True, progress=self.told
-        )
+        run_offline(self.source, self.results, told=self.told)
         self.run = Store(self.results).open_run("latest")
 
     @property

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.programs import ran
 from tests.unit import tickets
 from tests.unit.secret_corpus import shapes
 from trt_matrix.core.manifest import Manifest
@@ -148,11 +148,12 @@ def test_a_run_of_before_requests_were_kept_has_no_jobs(results: Path, tmp_path:
 
 
 def script(unpacked: Path, *arguments: str, code: int, **variables: str) -> str:
-    done = subprocess.run(
-        [str(unpacked / "cells" / JOB / "reproduce.sh"), *arguments],
+    done = ran(
+        unpacked / "cells" / JOB / "reproduce.sh",
+        *arguments,
+        code=None,
         env={"PATH": os.environ["PATH"], "HOME": str(unpacked.parent / "no-home"), **variables},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

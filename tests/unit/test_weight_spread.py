@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
+from tests.unit.matrices import run_offline
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
 from trt_matrix.core.judgement import Judgement
@@ -74,9 +74,7 @@ def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
             }
         )
     )
-    return session.run_experiment(
-        source, folder / "results", select=[], offline=True, progress=Told()
-    )
+    return run_offline(source, folder / "results")
 
 
 def sqnr(judgement: Judgement, pass_: str, head: str) -> float:

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import run_offline
 
 USER = "wilhelmina"
 HOST = "zeppelin07"
@@ -104,7 +103,7 @@ def write(folder: Path) -> Path:
 def run(folder: Path) -> Path:
     """Runs the experiment; returns the folder of results."""
     results = folder / "results"
-    session.run_experiment(write(folder), results, select=(), offline=True, progress=Told())
+    run_offline(write(folder), results)
     return results
 
 
