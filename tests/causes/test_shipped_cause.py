@@ -75,10 +75,7 @@ def ran(folder: Path, versions: list[str], session_config: Mapping[str, str]) ->
         "name": "shipped",
         "model": {"onnx": "net.onnx"},
         "heads": {head: {"gate": {"sqnr_db": 20}} for head in HEADS},
-        "data": {
-            "calibration": {"images": "calibration"},
-            "evaluation": {"images": "evaluation"},
-        },
+        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
         "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
         "precisions": ["fp32"],
         "repeats": 2,
@@ -90,11 +87,7 @@ def ran(folder: Path, versions: list[str], session_config: Mapping[str, str]) ->
     (folder / "matrix.yaml").write_text(yaml.safe_dump(settings))
     with chosen(quiet=True, as_json=False) as progress:
         return session.run_experiment(
-            folder / "matrix.yaml",
-            folder / "results",
-            select=[],
-            offline=False,
-            progress=progress,
+            folder / "matrix.yaml", folder / "results", select=[], offline=False, progress=progress
         )
 
 

@@ -19,7 +19,7 @@ classes = {name: public(getattr(tensorrt, name)) for name in dir(tensorrt) if na
 json.dump({name: found for name, found in classes.items()}, __import__("sys").stdout)
 """
 OF_PYTHON = {
-    "IHostMemory": set(dir(bytes)),  # the fake's is one
+    "IHostMemory": set(dir(bytes))  # the fake's is one
 }
 
 

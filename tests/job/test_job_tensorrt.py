@@ -42,10 +42,7 @@ WEAK = (
     "10.3.0",
     "10.16.1.11",
 )
-CALIBRATORS = {
-    "5.0.6": {"entropy", "legacy"},
-    "5.1.5": {"entropy", "entropy2", "legacy"},
-}
+CALIBRATORS = {"5.0.6": {"entropy", "legacy"}, "5.1.5": {"entropy", "entropy2", "legacy"}}
 ALL_CALIBRATORS = {"entropy", "entropy2", "legacy", "minmax"}
 
 

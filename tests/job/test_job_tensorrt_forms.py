@@ -29,8 +29,7 @@ def test_the_first_form_that_the_parser_reads(
     jobs: Jobs, version: str, read: str, refused: list[str]
 ) -> None:
     ended = jobs.run(
-        version,
-        [one_pass("fp32", **FORMS), int8("range", carried("dynamic_range"), **FORMS)],
+        version, [one_pass("fp32", **FORMS), int8("range", carried("dynamic_range"), **FORMS)]
     )
     for name in ("fp32", "range"):
         answer = ended.pass_(name)

@@ -8,15 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from job.histogram import DOUBLING, ORDER_FREE, Histogram
-from job.thresholds import (
-    ALGORITHMS,
-    LEVELS,
-    clipped,
-    divergences,
-    kept,
-    squared_errors,
-    threshold,
-)
+from job.thresholds import ALGORITHMS, LEVELS, clipped, divergences, kept, squared_errors, threshold
 
 
 def slides_divergence(bins: list[float], i: int) -> float:

@@ -4,13 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.unit.decoder_loops import (
-    CASES,
-    HEIGHT,
-    WIDTH,
-    Found,
-    Outputs,
-)
+from tests.unit.decoder_loops import CASES, HEIGHT, WIDTH, Found, Outputs
 from tests.unit.experiments import changed, config
 from trt_matrix.core import manifest
 from trt_matrix.core.boxes.nms import Boxes
@@ -37,9 +31,7 @@ def told_of(
 
 
 def recorded(
-    heads: Mapping[str, Any],
-    decode: Mapping[str, Any],
-    size: tuple[int, int] = (HEIGHT, WIDTH),
+    heads: Mapping[str, Any], decode: Mapping[str, Any], size: tuple[int, int] = (HEIGHT, WIDTH)
 ) -> manifest.RecordedDecode:
     recorded_decode, problems = told_of(heads, decode, size)
     assert problems == []

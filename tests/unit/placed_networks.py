@@ -10,13 +10,7 @@ from tests.unit import small_networks as networks
 from tests.unit.small_networks import image
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
-from trt_matrix.core.qdq.explicit import (
-    ONNXRUNTIME,
-    TENSORRT,
-    Placement,
-    PlacementOptions,
-    place,
-)
+from trt_matrix.core.qdq.explicit import ONNXRUNTIME, TENSORRT, Placement, PlacementOptions, place
 from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 
 BY = Provenance(algorithm="minmax")

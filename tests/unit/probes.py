@@ -52,10 +52,7 @@ def start(
             "packages": {"numpy": numpy, engine: version, "sympy": "1.14.0", **(packages or {})},
             "mapped": {
                 "packages": mapped,
-                "libraries": [
-                    library("/e/numpy.libs/libopenblas.so", numpy, "numpy"),
-                    *libraries,
-                ],
+                "libraries": [library("/e/numpy.libs/libopenblas.so", numpy, "numpy"), *libraries],
             },
             "gpu": None,
             "environment": {},

@@ -229,10 +229,7 @@ def test_a_real_search_finds_the_tensors_that_were_spoilt() -> None:
     images = np.concatenate([networks.image(seed=seed) for seed in range(12)])
     model = networks.detector()
     simulate, amax = simulator(model, images)
-    tables = {
-        "one": {**amax, "s2": amax["s2"] / 12},
-        "two": {**amax, "mixed": amax["mixed"] / 12},
-    }
+    tables = {"one": {**amax, "s2": amax["s2"] / 12}, "two": {**amax, "mixed": amax["mixed"] / 12}}
     found = best_ranges(tables, list(amax), simulate, nothing)
     assert {name: found.amax[name] for name in ("s2", "mixed")} == {
         "s2": amax["s2"],

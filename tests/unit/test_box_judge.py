@@ -19,12 +19,7 @@ from trt_matrix.core.boxes.precision_draws import interval, precision_draws
 from trt_matrix.core.boxes.results import ALL, CellBoxes, Fate
 from trt_matrix.core.cells import Cell, Pass, Precision, TableSource
 from trt_matrix.core.evidence import Evidence
-from trt_matrix.core.manifest import (
-    DecodedHead,
-    EvaluationImage,
-    HeadGate,
-    RecordedDecode,
-)
+from trt_matrix.core.manifest import DecodedHead, EvaluationImage, HeadGate, RecordedDecode
 from trt_matrix.core.records import Measurement, Record, StoredObject
 
 FP32 = Pass(precision=Precision.FP32)

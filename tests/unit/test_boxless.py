@@ -57,10 +57,7 @@ def why(model: onnx.ModelProto, size: tuple[int, int] = SIZE) -> str | None:
         ),
         (depth, "a map with a value for every pixel of the input"),
         (tokens, "one vector for the whole image, whose places Gather merges"),
-        (
-            lambda: tokens(whole=False),
-            "one vector for the whole image, whose places Gather merges",
-        ),
+        (lambda: tokens(whole=False), "one vector for the whole image, whose places Gather merges"),
         (
             lambda: tokens(mean=True),
             "one vector for the whole image, whose places ReduceMean merges",

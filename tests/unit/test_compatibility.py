@@ -339,10 +339,7 @@ def test_no_driver_and_a_driver_that_does_not_answer() -> None:
 @pytest.mark.parametrize("device", ["gpu:7", "gpu:T4", "GPU-ffff"])
 def test_a_gpu_that_is_not_here_says_which_are(device: str) -> None:
     found = obstacles(row("24.04"), host(gpu("H200")), device)
-    assert found == (
-        Status.UNAVAILABLE,
-        f"no GPU here is {device}; there is gpu:0 (NVIDIA H200)",
-    )
+    assert found == (Status.UNAVAILABLE, f"no GPU here is {device}; there is gpu:0 (NVIDIA H200)")
 
 
 def test_of_several_gpus_one_must_do() -> None:

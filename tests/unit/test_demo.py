@@ -103,8 +103,7 @@ def test_networks_and_data_are_under_ten_megabytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "labels"),
-    [("evaluation", "labels.json"), ("calibration", "labels-calibration.json")],
+    ("split", "labels"), [("evaluation", "labels.json"), ("calibration", "labels-calibration.json")]
 )
 def test_labels_are_coco_and_fit_their_images(split: str, labels: str) -> None:
     coco = json.loads((DEMO / labels).read_text())

@@ -81,12 +81,7 @@ def asked(what: Path | str, results: Path, **options: Any) -> Diagnosis:
     values: dict[str, Any] = {"images": 64, "heads": (), "goals": (), "most_cost": 0.9, **options}
     table, output = values.pop("table", None), values.pop("output", None)
     done = diagnosed(
-        str(what),
-        results,
-        wish(**values),
-        table=table,
-        output=output,
-        progress=Told(),
+        str(what), results, wish(**values), table=table, output=output, progress=Told()
     )
     assert done.text()
     stored = Diagnosis.model_validate_json(done.file.read_bytes())

@@ -22,10 +22,7 @@ UINT8 = replace(ONNXRUNTIME, unsigned_activations=True)
 
 def diagnosed(subject: Subject, **wish: Any) -> Diagnosis:
     return diagnose(
-        subject,
-        DiagnosisWish(**wish),
-        Store(subject.folder / "results"),
-        lambda _: None,
+        subject, DiagnosisWish(**wish), Store(subject.folder / "results"), lambda _: None
     )
 
 

@@ -212,10 +212,7 @@ def cell(done: Outcome, beginning: str) -> CellResult:
 def test_only_what_was_recorded_is_planned(done: Outcome) -> None:
     assert [
         result.cell.id for result in done.judgement.cells if result.cell.environment == "app"
-    ] == [
-        "app/gpu:P4/fp32",
-        "app/gpu:P4/int8-implicit-own",
-    ]
+    ] == ["app/gpu:P4/fp32", "app/gpu:P4/int8-implicit-own"]
 
 
 @pytest.mark.parametrize("name", ["big-endian", "npz", "channels-last", "indexed"])

@@ -116,10 +116,7 @@ def test_layers_of_a_result(tmp_path: Path) -> None:
     ]
     answers = folder(tmp_path, layers={"schema_version": 1, "source": "log", "layers": told})
     found = shares_of_layers(
-        answers.layers("int8", "layers"),
-        tmp_path / "given.onnx",
-        [("s", "small")],
-        quantised=True,
+        answers.layers("int8", "layers"), tmp_path / "given.onnx", [("s", "small")], quantised=True
     )
     assert found["s"].ratio == 1.0
 

@@ -1,15 +1,6 @@
 """Another version as a way out: only where a test says that it is better, or Q/DQ nodes where scales are implicit."""
 
-from tests.unit.fixes import (
-    IMPLICIT,
-    MINMAX,
-    better,
-    cell,
-    kinds,
-    only,
-    regression,
-    told,
-)
+from tests.unit.fixes import IMPLICIT, MINMAX, better, cell, kinds, only, regression, told
 from tests.unit.judgements import BASELINE, SHARED
 from trt_matrix.core.fix import FixKind
 from trt_matrix.core.verdicts.equivalence import Equivalence
@@ -68,8 +59,7 @@ def test_the_baseline_itself_may_be_the_worse_one() -> None:
 def test_a_version_that_runs_float_is_no_fix() -> None:
     nothing = Verdict(kind=Kind.NOTHING_QUANTISED, cell="c", head="small", why="float")
     judgement = told(
-        cell("old", verdicts=[regression("old")]),
-        cell(BASELINE, small_db=90, verdicts=[nothing]),
+        cell("old", verdicts=[regression("old")]), cell(BASELINE, small_db=90, verdicts=[nothing])
     )
     assert judgement.fixes == ()
 

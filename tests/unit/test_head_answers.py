@@ -88,8 +88,7 @@ def test_confounded_factors_name_the_environment_to_add() -> None:
 def test_bit_identical_builds_are_said_to_be_no_noise() -> None:
     exact = dataclasses.replace(EFFECT, same_bits=True)
     one = told(
-        with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, effect=exact)),
-        with_verdicts(BASELINE),
+        with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, effect=exact)), with_verdicts(BASELINE)
     )
     assert (
         one["confidence"] == "builds are bit-identical; by chance in fewer than 1 of 200 matrices"

@@ -181,7 +181,7 @@ def test_a_symbol_in_a_shape_adds_nothing_to_the_file() -> None:
         (
             simple(["n", 3, "length"], "y"),
             "'length' is open; say what it gets, such as model: {shapes:",
-        ),
+        )
     ],
 )
 def test_a_network_that_cannot_be_used(model: onnx.ModelProto, told: str) -> None:

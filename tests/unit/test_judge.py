@@ -14,13 +14,7 @@ from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.metrics import Sums, metrics
-from trt_matrix.core.records import (
-    IntegerShare,
-    LatencySamples,
-    Measurement,
-    Record,
-    StoredObject,
-)
+from trt_matrix.core.records import IntegerShare, LatencySamples, Measurement, Record, StoredObject
 from trt_matrix.core.verdicts.head_errors import undecided
 from trt_matrix.core.verdicts.verdict import Kind
 

@@ -162,10 +162,7 @@ def test_one_gpu_under_two_names_is_one_device(tmp_path: Path) -> None:
 def test_no_gpu_is_at_work_while_the_processor_is_measured(tmp_path: Path) -> None:
     """Builds and launches of the one would be in the latencies of the other."""
     diary, meet = Diary(), together(2)
-    environments = [
-        Watched("trt", diary, meet=meet),
-        Watched("ort", diary),
-    ]
+    environments = [Watched("trt", diary, meet=meet), Watched("ort", diary)]
     devices = {"trt": DEVICES, "ort": ["cpu"]}
     trial_of(tmp_path, environments, devices, repeats=2).records()
     assert [job for job in diary.jobs if job[0] == "cpu"] == diary.jobs[:2]

@@ -86,9 +86,7 @@ def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
     first = Trial(tmp_path, ScriptedEnvironment("a")).records()
     never = ["raise SystemExit('started again')"]
     again = Trial(
-        tmp_path,
-        ScriptedEnvironment("a", never),
-        reference=ScriptedEnvironment("reference", never),
+        tmp_path, ScriptedEnvironment("a", never), reference=ScriptedEnvironment("reference", never)
     )
     records = again.records()
     assert all(record.reused == 2 for record in records.values())

@@ -202,11 +202,7 @@ def test_a_table_that_is_none(here: Path, call: Call, content: bytes, said: str)
 
 def test_a_table_that_is_no_file(here: Path, call: Call) -> None:
     os.mkfifo(here / "pipe")
-    for name, said in (
-        ("pipe", "no regular file"),
-        (".", "irectory"),
-        ("missing", "No such file"),
-    ):
+    for name, said in (("pipe", "no regular file"), (".", "irectory"), ("missing", "No such file")):
         assert said in refused(call, name, "-m", "net.onnx", "-o", "out.onnx")
 
 

@@ -247,10 +247,7 @@ def test_each_way_to_int8_tries_its_own_layers() -> None:
     assert not mixed_cells(planned(*wanted), {})
     assert [
         mixed_cell.pass_.name for mixed_cell in mixed_cells(planned(*wanted), {False: ("a",)})
-    ] == [
-        "int8-mixed",
-        "int8-mixed",
-    ]
+    ] == ["int8-mixed", "int8-mixed"]
 
 
 def test_what_is_not_planned_is_not_tried() -> None:

@@ -189,7 +189,7 @@ def test_one_array_alone_is_not_several(tmp_path: Path) -> None:
             [tmp_path / "0.npy"], prepare(sized(), InputWishes(each=True)).parts, tmp_path / "made"
         )
     assert list(caught.value.problems) == [
-        f"{tmp_path / '0.npy'}: one array alone: the network takes several, so give an .npz with an array for each",
+        f"{tmp_path / '0.npy'}: one array alone: the network takes several, so give an .npz with an array for each"
     ]
 
 

@@ -287,11 +287,7 @@ def test_gemm_matmul_and_transposed_convolution() -> None:
             for node in placement.model.graph.node
             if node.input[0].endswith("/weight")
         }
-        assert axes == {
-            "convtranspose_up/weight": 1,
-            "gemm_h/weight": 0,
-            "matmul_y/weight": 1,
-        }
+        assert axes == {"convtranspose_up/weight": 1, "gemm_h/weight": 0, "matmul_y/weight": 1}
         feed = {"image": image((1, 3, 4, 4))}
         found = networks.run(placement.model, feed)["y"]
         assert sqnr_db(networks.run(model, feed)["y"], found) > 25

@@ -102,10 +102,7 @@ CLEAR: list[tuple[dict[str, Shape], tuple[int, int], Tails | None, dict[str, Any
 
 @pytest.mark.parametrize(("shapes", "size", "behind", "decode"), CLEAR)
 def test_published_networks_are_recognised(
-    shapes: dict[str, Shape],
-    size: tuple[int, int],
-    behind: Tails | None,
-    decode: dict[str, Any],
+    shapes: dict[str, Shape], size: tuple[int, int], behind: Tails | None, decode: dict[str, Any]
 ) -> None:
     (proposal,) = recognised(seen(shapes, behind), size)
     assert proposal.doubt == ""

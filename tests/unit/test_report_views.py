@@ -44,10 +44,7 @@ def test_only_places_where_all_passes_ended_alike_are_collapsed() -> None:
     )
     assert [
         (places.reason, [place.environment for place in places.places]) for places in rows.idle
-    ] == [
-        ("no driver", ["a", "b"]),
-        ("disk full", ["d"]),
-    ]
+    ] == [("no driver", ["a", "b"]), ("disk full", ["d"])]
     assert rows.idle[0].passes == ("fp32", "int8-shared-entropy")
     assert rows.idle[1].places == (RowPlace("d", "cpu"),)
     shown = [[row.result.cell.environment for row in group.rows] for group in rows.groups]
@@ -85,11 +82,7 @@ def test_latencies_of_different_batches_have_no_ratio() -> None:
 
 
 def test_bit_identical_cells_are_named_by_what_tells_them_apart() -> None:
-    others = (
-        "mine/cpu/int8-own-entropy",
-        "other/cpu/int8-shared-entropy",
-        "other/gpu:0/fp32",
-    )
+    others = ("mine/cpu/int8-own-entropy", "other/cpu/int8-shared-entropy", "other/gpu:0/fp32")
     (group,) = matrix(judgement([cell_result("mine", SHARED, [head(identical_to=others)])])).groups
     assert group.rows[0].twins("small") == ("other", "int8-own-entropy", "other/gpu:0/fp32")
     assert group.rows[0].twins("large") == ()

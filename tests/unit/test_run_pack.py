@@ -7,9 +7,7 @@ import pytest
 from trt_matrix.containers.job import pack_docker, run_pack
 
 
-def test_it_says_what_it_does_while_it_runs(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_it_says_what_it_does_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for stage in ("build fp32", "build fp32", "infer fp32"):
         run_pack.progress(stage, 61.0)
     run_pack.finish_progress("[1/3] a: ")

@@ -240,10 +240,7 @@ def test_odd_calibration_images_of_matrix_yaml_do_not_make_a_right_table_wrong(
     for path in sorted((tmp_path / "images" / "calibration").iterdir()):
         pixels = (np.asarray(Image.open(path)) > 127).astype(np.uint8)
         Image.fromarray(pixels).save(dark / path.name)
-    data = {
-        "calibration": {"images": "images/dark"},
-        "evaluation": {"images": "images/evaluation"},
-    }
+    data = {"calibration": {"images": "images/dark"}, "evaluation": {"images": "images/evaluation"}}
     ran = made.run("dark", {"table": made.table("a.cache", lines(made.scales))}, data=data)
     assert ran.records["int8-shared-file"].status is Status.OK
 
@@ -357,10 +354,7 @@ def test_recorded_outputs_of_a_shared_table_are_never_lost_for_it(
     file = recording.cache(factor=spoil)
     recording.version("app", "8.6.1", 2, fp32=exactly, int8_implicit_shared_file=noisy(0.02))
     outcome = recording.run(
-        calibration={
-            "algorithms": ["minmax"],
-            "shared": {"table": str(file.relative_to(tmp_path))},
-        }
+        calibration={"algorithms": ["minmax"], "shared": {"table": str(file.relative_to(tmp_path))}}
     )
     (cell_result,) = (result for result in outcome.judgement.cells if result.cell.pass_.source is TableSource.SHARED)  # fmt: skip
     assert cell_result.cell.pass_.name == "int8-implicit-shared-file"

@@ -120,8 +120,7 @@ def test_no_test_accuses_it_and_it_changes_no_other_verdict(nmse: float) -> None
     }
     alone = replace(made_cells.errors(cells), simulations=simulated)
     beside = replace(
-        made_cells.errors([*cells, tried("base", 0.001), tried("new", nmse)]),
-        simulations=simulated,
+        made_cells.errors([*cells, tried("base", 0.001), tried("new", nmse)]), simulations=simulated
     )
     found = verdicts([beside], "base", Rules())
     mixed = [verdict for verdict in found if verdict.cell.endswith("mixed")]

@@ -138,9 +138,7 @@ def test_per_tensor_loses_per_channel_does_not_and_the_weight_is_named(
         assert others <= {Kind.OK, Kind.CALIBRATION_PROBLEM}
 
 
-def test_page_plan_and_record_tell_the_weight_and_the_scales(
-    judged: tuple[Path, Outcome],
-) -> None:
+def test_page_plan_and_record_tell_the_weight_and_the_scales(judged: tuple[Path, Outcome]) -> None:
     folder, outcome = judged
     page = outcome.report.read_text()
     assert "conv_c2: channel 5 of 12" in " ".join(page.split()).replace("<bdi>", "").replace("</bdi>", "")  # fmt: skip
