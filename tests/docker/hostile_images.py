@@ -26,7 +26,8 @@ from docker.errors import ImageNotFound
 from tests.docker import rootfs
 from tests.fakes.environment import HONEST, PRELUDE, ScriptedEnvironment
 from tests.unit.hostile_jobs import BAD_ANSWERS, LINKS
-from tests.unit.matrices import FP32, SHARED, Trial
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32, SHARED
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.environments.docker.environment import DockerEnvironment

@@ -17,7 +17,8 @@ from pathlib import Path
 from tests.docker import rootfs
 from tests.docker.scripted import Scripted
 from tests.fakes.environment import ScriptedEnvironment
-from tests.unit.matrices import FP32, Trial
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32
 from trt_matrix.environments.docker import owner
 from trt_matrix.environments.docker.engine import Engine
 

@@ -24,11 +24,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import run_offline
 from trt_matrix.containers.job.__main__ import main as job_main
 from trt_matrix.environments import local
@@ -89,12 +88,7 @@ class Ended:
 def experiment(folder: Path) -> Path:
     """Writes a tiny experiment; returns where its matrix.yaml is."""
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for index in range(3):
-            pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=3, evaluation=3)
     path = folder / "matrix.yaml"
     path.write_text(yaml.safe_dump(MATRIX))
     return path

@@ -9,7 +9,7 @@ import numpy as np
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit import small_networks as networks
 from trt_matrix.commands.session import run_experiment
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.network import graph
 from trt_matrix.core.plan import passes
 from trt_matrix.core.records import Record, StoredObject
@@ -24,10 +24,6 @@ from trt_matrix.store.results import RunFolder, Store
 IMAGES = 4
 CREATED = datetime(2026, 11, 28, tzinfo=UTC)
 """Of every run: its id decides the order of environments, so that is the same in every test."""
-FP32 = Pass(precision=Precision.FP32)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
-MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 PASSES = tuple(
     pass_
     for pass_ in passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")

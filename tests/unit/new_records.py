@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trt_matrix.core.cells import Pass, Precision, Status
+from tests.unit.passes import FP32
+from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Measurement, Record, Start
 
 NOON = "2026-11-23T12:00:00+00:00"
-FP32 = Pass(precision=Precision.FP32)
 
 
 def new_start(**fields: Any) -> Start:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.unit.new_records import new_measurement, new_record, remeasured
+from tests.unit.passes import SHARED
 from tests.unit.probes import library, start
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from trt_matrix.core.cells import Precision
 from trt_matrix.core.factors.attribute import attributed
 from trt_matrix.core.factors.words import reason, reasons
 from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
@@ -22,7 +23,6 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 ENERGY = np.full(40, 10.0)
 PATTERN = np.linspace(0.5, 1.5, 40)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 RULES = Rules()
 
 

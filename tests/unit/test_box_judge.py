@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.new_records import new_manifest, new_measurement, new_record
+from tests.unit.passes import SHARED
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels
 from trt_matrix.core.boxes.decoding import DecodeError
@@ -17,13 +18,11 @@ from trt_matrix.core.boxes.matching import Sums, compare_all
 from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate
 from trt_matrix.core.boxes.precision_draws import interval, precision_draws
 from trt_matrix.core.boxes.results import ALL, CellBoxes, Fate
-from trt_matrix.core.cells import Cell, Pass, Precision, TableSource
+from trt_matrix.core.cells import Cell, Pass
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.manifest import DecodedHead, EvaluationImage, HeadGate, RecordedDecode
 from trt_matrix.core.records import Measurement, Record, StoredObject
 
-FP32 = Pass(precision=Precision.FP32)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 HEADS = ("near", "far")
 IMAGES = 3
 SIDE = {"near": 100.0, "far": 20.0}

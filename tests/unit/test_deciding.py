@@ -4,7 +4,8 @@ import pytest
 
 from tests.unit import small_networks as networks
 from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from tests.unit.passes import IMPLICIT, SHARED
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.layers.deciding import decided
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.explicit import TENSORRT, deciding
@@ -12,10 +13,6 @@ from trt_matrix.core.records import Record
 from trt_matrix.core.tables.differences import table_report
 from trt_matrix.judging.run_files import deciding_of
 
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
 ENTROPY, MINMAX = "e" * 64, "m" * 64
 EVERY = calibration_model(networks.detector())[1]
 RANGES = {ENTROPY: dict.fromkeys(EVERY, 0.1), MINMAX: dict.fromkeys(EVERY, 10.0)}

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import run_offline
 from tests.unit.new_records import new_manifest
 from trt_matrix.core.boxes.average_precision import LabelsError
@@ -268,11 +268,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """Where the results of a run with boxes are, and what it told."""
     folder = tmp_path_factory.mktemp("boxes")
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    (folder / "images").mkdir()
-    random = np.random.default_rng(3)
-    for index in range(3):
-        pixels = random.integers(0, 256, (24, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    noise_images(folder, 3, images=3, height=24)
     labels = {
         "images": [{"id": index, "file_name": f"{index}.png"} for index in range(3)],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}],

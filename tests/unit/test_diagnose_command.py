@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 from tests.unit import diagnoses
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import Told, run_offline
 from tests.unit.only_fields import only_fields
 from trt_matrix.core.diagnosis.record import Diagnosis
@@ -47,12 +46,7 @@ environments:
 
 def write(folder: Path, *, gate: float = 25, model: str = "tiny.onnx", images: int = 18) -> Path:
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir(exist_ok=True)
-        for index in range(images if part == "evaluation" else 4):
-            pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index:02}.png")
+    noise_images(folder, 7, calibration=4, evaluation=images, name="{:02}.png")
     names = [{"id": index, "file_name": f"{index:02}.png"} for index in range(images)]
     boxes = [
         {"id": index + 1, "image_id": index, "category_id": 1, "bbox": [2, 2, 8, 8], "area": 64}

@@ -9,7 +9,6 @@ import pytest
 from tests.unit import h200, random_judgements
 from tests.unit.fixes import (
     IMPLICIT,
-    MINMAX,
     MIXED,
     PER_TENSOR,
     PLACED,
@@ -24,6 +23,7 @@ from tests.unit.fixes import (
     told,
 )
 from tests.unit.judgements import BASELINE, SHARED, whole
+from tests.unit.passes import MINMAX
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline

@@ -1,7 +1,8 @@
 """Another version as a way out: only where a test says that it is better, or Q/DQ nodes where scales are implicit."""
 
-from tests.unit.fixes import IMPLICIT, MINMAX, better, cell, kinds, only, regression, told
+from tests.unit.fixes import IMPLICIT, better, cell, kinds, only, regression, told
 from tests.unit.judgements import BASELINE, SHARED
+from tests.unit.passes import MINMAX
 from trt_matrix.core.fix import FixKind
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind, Verdict

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.fakes.environment import HONEST, ScriptedEnvironment
-from tests.unit.matrices import FP32, Trial
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32
 from trt_matrix.commands.console import PlainProgress, Terminal
 from trt_matrix.core.cells import Status
 from trt_matrix.core.words import one_line, visible

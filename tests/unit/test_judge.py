@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start
+from tests.unit.passes import FP32, SHARED
 from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
@@ -19,8 +20,6 @@ from trt_matrix.core.verdicts.head_errors import undecided
 from trt_matrix.core.verdicts.verdict import Kind
 
 IMAGES = 4
-FP32 = Pass(precision=Precision.FP32)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 
 

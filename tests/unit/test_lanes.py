@@ -15,8 +15,9 @@ import pytest
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit.hosts import gpu
-from tests.unit.matrices import FP32, OWN, SHARED, Trial, store_of
+from tests.unit.matrices import Trial, store_of
 from tests.unit.only_fields import only_fields
+from tests.unit.passes import FP32, OWN, SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.hosts.gpus import Machine
 from trt_matrix.core.records import Measurement

@@ -10,14 +10,13 @@ import pytest
 from scipy import stats
 
 from tests.unit.new_records import new_measurement, new_record, new_start, remeasured
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import Status
 from trt_matrix.core.records import LatencySamples, Measurement, Record
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.latency import LEAST, latency_sentence, latency_verdicts, slower_than
 from trt_matrix.core.verdicts.latency_noise import SHARES, LatencyLogs, luck, noise
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
-FP32 = Pass(precision=Precision.FP32)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 

@@ -8,17 +8,8 @@ from typing import NoReturn
 import pytest
 
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
-from tests.unit.matrices import (
-    FP32,
-    IMAGES,
-    OWN,
-    SHARED,
-    Trial,
-    cells_of,
-    statuses,
-    store_of,
-    wants_of,
-)
+from tests.unit.matrices import IMAGES, Trial, cells_of, statuses, store_of, wants_of
+from tests.unit.passes import FP32, OWN, SHARED
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement, Stored
 from trt_matrix.environments.base import Ending

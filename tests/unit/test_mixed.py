@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 import yaml
-from PIL import Image
 
 from tests.unit import diagnoses
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import Told, run_offline
+from tests.unit.passes import SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.judgement import CellResult
@@ -37,15 +37,9 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
     """Writes an experiment whose given table clips one tensor."""
     model = diagnoses.three_heads()
     (folder / "net.onnx").write_bytes(model.SerializeToString())
-    random = np.random.default_rng(7)
-    images = []
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir(exist_ok=True)
-        for index in range(18):
-            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index:02}.png")
-            images.append((pixels.transpose(2, 0, 1) / 255).astype("f4"))
-    table = diagnoses.minmax(canonical(model), np.stack(images), {CLIPPED: clipped})
+    pixels = noise_images(folder, 7, calibration=18, evaluation=18, name="{:02}.png")
+    images = (pixels.transpose(0, 3, 1, 2) / 255).astype("f4")
+    table = diagnoses.minmax(canonical(model), images, {CLIPPED: clipped})
     (folder / "table.json").write_text(to_json(table))
     path = folder / "matrix.yaml"
     path.write_text(
@@ -222,9 +216,6 @@ def test_a_network_that_cannot_be_diagnosed_is_told_and_loses_nothing(
 
 
 # Pure
-
-
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 
 
 def planned(*found: Pass) -> list[Cell]:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from tests.unit.experiments import changed, checked, config, problems, write, wrong
-from tests.unit.test_box_judge import FP32, HEADS, IMAGES, SHARED, World, box, coco
+from tests.unit.passes import FP16, FP32
+from tests.unit.test_box_judge import HEADS, IMAGES, SHARED, World, box, coco
 from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.answers.gate_sentences import gates_sentence, network_gates_sentence
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels
@@ -36,7 +37,6 @@ from trt_matrix.report.frames import long_table
 from trt_matrix.report.junit import junit
 from trt_matrix.report.summary import summary
 
-FP16 = Pass(precision=Precision.FP16)
 BF16 = Pass(precision=Precision.BF16)
 LOSES_NONE = Gate(lost=0.005)
 YOLO = {"style": "yolov8-decoded", "classes": 2}

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import run_offline
 from tests.unit.pages import Element, parse
 from trt_matrix.config.data import Preprocess
@@ -58,11 +59,7 @@ MATRIX: dict[str, Any] = {
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    (folder / "images").mkdir()
-    random = np.random.default_rng(3)
-    for index in range(2):
-        pixels = random.integers(0, 256, (24, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    noise_images(folder, 3, images=2, height=24)
     (folder / "matrix.yaml").write_text(yaml.safe_dump(MATRIX))
     run_offline(folder / "matrix.yaml")
     shutil.rmtree(folder / "images")  # the report needs none of them

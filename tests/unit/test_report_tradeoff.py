@@ -20,16 +20,13 @@ from tests.unit.judgements import (
     whole,
 )
 from tests.unit.pages import Element, parse
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from tests.unit.passes import IMPLICIT
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.report.html import render
 from trt_matrix.report.plots import ACROSS, BOTTOM, LEFT, RIGHT, TOP, Tick, plot
 from trt_matrix.report.tradeoff import Tradeoff, tradeoffs
 from trt_matrix.report.views import matrix
-
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
 
 
 def of(*cells: CellResult, heads: tuple[str, ...] = ("small",)) -> tuple[Tradeoff, ...]:

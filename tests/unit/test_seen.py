@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start
+from tests.unit.passes import FP16, FP32, IMPLICIT, SHARED
 from trt_matrix.containers.job.reductions import compare, flat
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import Judgement
@@ -27,12 +28,7 @@ from trt_matrix.core.verdicts.seen import (
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 IMAGES = 4
-FP32 = Pass(precision=Precision.FP32)
-FP16 = Pass(precision=Precision.FP16)
-INT8 = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
+INT8 = SHARED
 RANDOM = np.random.default_rng(0)
 GOOD = RANDOM.normal(0, 1, (IMAGES, 50)).astype(np.float32)
 

@@ -15,11 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.commands.gc import collect_in
@@ -55,12 +54,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with matrix.yaml and all that it names."""
     folder = tmp_path_factory.mktemp("tiny")
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for index in range(4):
-            pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=4, evaluation=4)
     (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
     return folder
 

@@ -10,15 +10,14 @@ from onnx import TensorProto, helper
 
 from tests.unit import small_networks as networks
 from tests.unit.experiments import changed, checked, image, write, wrong
+from tests.unit.passes import FP32
 from tests.unit.quantised import Quantising, by_tool, pairs
 from tests.unit.small_networks import Builder, operators
 from trt_matrix.commands import session
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Cell, Precision, Status, TableSource
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.plan import SHIPPED, hindered, passes, recordable
 from trt_matrix.planning.quantised import told_of, used, variant_problem
-
-FP32 = Pass(precision=Precision.FP32)
 
 
 def experiment(folder: Path, model: onnx.ModelProto, **settings: Any) -> Path:

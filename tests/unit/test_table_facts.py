@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit import h200
 from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start, remeasured
+from tests.unit.passes import SHARED
 from trt_matrix.core.answers.table_facts import with_tables
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.judgement import Judgement
@@ -173,7 +174,6 @@ def test_the_entropy_of_before_was_not_tensorrts() -> None:
 OWN = Pass(
     precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy2", implicit=True
 )  # fmt: skip
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 CACHE, MINMAX, ENTROPY = "c" * 64, "m" * 64, "e" * 64
 RANGES: Mapping[str, Mapping[str, float]] = {
     MINMAX: {"image": 1.0, "x": 7.29, "small": 9.0},

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from tests.unit.new_records import new_manifest, new_measurement, new_record
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from tests.unit.passes import OWN, SHARED
+from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record
 from trt_matrix.core.tables.differences import TableReport, table_report
 
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
 A, B, C, LIMIT = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 RANGES: Mapping[str, Mapping[str, float]] = {
     A: {"image": 1.0, "up": 4.0, "small": 10.0},

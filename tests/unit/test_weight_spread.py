@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import run_offline
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
@@ -46,12 +46,7 @@ def planted(times: float) -> onnx.ModelProto:
 
 def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
     (folder / "net.onnx").write_bytes(model.SerializeToString())
-    random = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir(exist_ok=True)
-        for index in range(12):
-            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=12, evaluation=12)
     source = folder / "matrix.yaml"
     source.write_text(
         yaml.safe_dump(

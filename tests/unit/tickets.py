@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import run_offline
 
 USER = "wilhelmina"
@@ -84,12 +84,7 @@ def detector() -> onnx.ModelProto:
 def write(folder: Path) -> Path:
     """Writes the experiment; returns where matrix.yaml is."""
     (folder / "tiny.onnx").write_bytes(detector().SerializeToString())
-    random = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for index in range(4):
-            pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=4, evaluation=4)
     path = folder / "matrix.yaml"
     path.write_text(
         MATRIX.format(

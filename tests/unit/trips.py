@@ -7,12 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.archives import unpack
+from tests.unit.experiments import noise_images
 from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.packs.merging import merge
@@ -37,12 +35,8 @@ environments:
 
 
 def experiment(folder: Path) -> Path:
-    (folder / "images").mkdir()
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for index in range(3):
-        pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    noise_images(folder, 7, images=3)
     path = folder / "matrix.yaml"
     path.write_text(MATRIX.format(python=sys.executable))
     return path
