@@ -86,6 +86,7 @@ def _request(config: Config, objects: Path) -> dict[str, Any]:
     model = onnx.load(ROOT / config.model.onnx)
     settings = config.data.preprocess
     for part, section in (("calibration", config.data.calibration), ("evaluation", config.data.evaluation)):  # fmt: skip
+        assert section.images is not None
         _images(ROOT / section.images, settings, objects / f"{part}.npy")
     table = _table(model, objects)
     for name, activations in TYPES.items():
@@ -131,7 +132,7 @@ def _table(model: onnx.ModelProto, objects: Path) -> Table:
     session = made.build(str(path), "fp32", None, None)
     images = np.load(objects / "calibration.npy")
     histograms = calibrate(
-        session, model.graph.input[0].name, images, list(tensors), lambda _: None
+        session, model.graph.input[0].name, images, list(tensors), ["entropy"], lambda _: None
     )
     ranges = {
         histogram.tensor: thresholds.threshold(histogram, "entropy", {})

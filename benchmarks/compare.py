@@ -55,10 +55,10 @@ def write(a: Path, b: Path, size: int) -> int:
 def measured(size: int, repeats: int) -> list[tuple[str, ...]]:
     """Returns the rows of two folders of `size` bytes together; they are gone afterwards."""
     with tempfile.TemporaryDirectory() as name:
-        folders = [Path(name, one) for one in ("a", "b", "small-a", "small-b")]
+        folders = [Path(name, part) for part in ("a", "b", "small-a", "small-b")]
         for folder in folders:
             folder.mkdir()
-        total = write(*folders[:2], size)
+        total = write(folders[0], folders[1], size)
         for folder in folders[2:]:
             (folder / "x.raw").write_bytes(bytes(4))
         runs = _in_turns([
@@ -66,7 +66,7 @@ def measured(size: int, repeats: int) -> list[tuple[str, ...]]:
             for command in COMMANDS.values()
             for pair in (folders[:2], folders[2:])
         ], repeats)  # fmt: skip
-    rows = []
+    rows: list[tuple[str, ...]] = []
     least = 0.0
     for what, (seconds, peak), (start, _) in zip(COMMANDS, runs[::2], runs[1::2], strict=True):
         rate = total / (seconds - start)

@@ -129,7 +129,7 @@ def _ort(folder: Path, images: "np.ndarray[tuple[int, ...], np.dtype[np.float32]
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization import qdq_loss_debug as debug
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self, count: int) -> None:
             self.left: Iterator[int] = iter(range(count))
 
@@ -191,7 +191,7 @@ def _whole(subject: "object", images: int) -> int:
 
 
 def measured(images: int, ways: list[str]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for way in ways:
         with tempfile.TemporaryDirectory() as name:
             write(Path(name), images)

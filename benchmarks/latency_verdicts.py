@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from tests.unit.only_fields import only_fields
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
 from trt_matrix.core.rules import Rules
@@ -164,10 +165,10 @@ def records(logs: Floats, jobs: Floats) -> list[Record]:
 
 def _measurement(environment: str, repeat: int, log: float, job: float) -> Measurement:
     started = (BEGAN + timedelta(seconds=SECONDS * job)).isoformat()
-    return Measurement.model_construct(
-        fingerprint=f"{environment}-{repeat}", name="fp32", repeat=repeat, status=Status.OK,
-        latency=LatencySamples.model_construct(batch=1, samples_s=(0.01 * float(np.exp(log)),), warm_up=1),
-        start=Start.model_construct(environment=environment, started=started, disturbed=None),
+    return only_fields(
+        Measurement, fingerprint=f"{environment}-{repeat}", name="fp32", repeat=repeat, status=Status.OK,
+        latency=only_fields(LatencySamples, batch=1, samples_s=(0.01 * float(np.exp(log)),), warm_up=1),
+        start=only_fields(Start, environment=environment, started=started, disturbed=None),
     )  # fmt: skip
 
 

@@ -202,7 +202,7 @@ def _collect(folder, out, builds, variants):
     """Returns everything measured so far, and writes it."""
     rounds = [os.path.join(out, "round-%d" % number) for number in range(builds)]
     found = {"heads": [head for head, _ in _read(os.path.join(folder, "shape.json"))["heads"]]}
-    probes = [os.path.join(one, "probe.json") for one in rounds]
+    probes = [os.path.join(round_, "probe.json") for round_ in rounds]
     engines = [_read(path).get("engine") or {} for path in probes if os.path.exists(path)]
     found["engine"] = next(
         (engine.get("version") for engine in engines if engine.get("version")), None
@@ -211,7 +211,7 @@ def _collect(folder, out, builds, variants):
     names = [FP32] + [name for name, _, _ in VARIANTS if name in variants]
     found["variants"] = {}
     for name in names:
-        told = [_build(one, name) for one in rounds]
+        told = [_build(round_, name) for round_ in rounds]
         told = [one for one in told if one is not None]
         if name == FP32:
             told = told[:1]

@@ -98,7 +98,7 @@ def polygraphy(folder: Path, images: int) -> tuple[dict[str, float], int]:
     uv = [str(Path(sys.executable).with_name("uv"))]
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
     packages = ["polygraphy", "colored", f"numpy=={np.__version__}"]
-    install = [*uv, "pip", "install", "--quiet", "--python", python, *packages]
+    install = [*uv, "pip", "install", "--quiet", "--python", str(python), *packages]
     subprocess.run(install, check=True)
     command = [str(python), "-c", POLYGRAPHY, str(folder), str(images), *HEADS]
     _, peak, output = machine.run(command)

@@ -117,7 +117,7 @@ def onnxruntimes(network: Network) -> Amax:
     """Returns tensor → amax of ONNX Runtime's entropy calibrator over the same network and images."""
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             images = network.calibration
             self.feeds = ({network.input: images[i : i + 1]} for i in range(len(images)))
@@ -166,7 +166,7 @@ class Simulation:
         placed = place(self._network.model, table, simulation_of(TENSORRT))
         found = self._run(placed.model)
         return [
-            sqnr_db(float(((y - r) ** 2).sum() / (r**2).sum()))
+            sqnr_db(float(((y - r) ** 2).sum() / (r**2).sum())) or math.nan
             for y, r in zip(found, self._wanted, strict=True)
         ]
 

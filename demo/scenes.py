@@ -119,7 +119,7 @@ def _ink(
     scale = side / float(np.sqrt(cut.shape[0] * cut.shape[1]))
     size = (max(3, round(cut.shape[1] * scale)), max(3, round(cut.shape[0] * scale)))
     image = Image.fromarray((cut * 255).astype(np.uint8))
-    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32) / 255
+    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32) / np.float32(255)
 
 
 def _apart(

@@ -16,6 +16,8 @@ ONE_PROCESS = ("docker",)
 """Folders of tests that share what only one process can make: base images."""
 PURE = {"core", "report"}
 """Packages that compute only: what tests them alone needs no engine, process or store."""
+RECORDED = HERE / "unit" / "h200.py"
+"""Reads runs that a GPU made, and judges them: of what tests import by it nothing is asked."""
 
 # `make test &` from a script starts us with Ctrl-C ignored, nohup with a closed terminal ignored, and a
 # child keeps what is ignored: the tests that end a run so would wait for ever.
@@ -48,7 +50,7 @@ class OneProcessAFile(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return next((one for one in ONE_PROCESS if f"/{one}/" in file), file)
+        return next((folder for folder in ONE_PROCESS if f"/{folder}/" in file), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProcessAFile:
@@ -63,8 +65,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @functools.cache
 def packages(path: Path) -> frozenset[str]:
-    """Returns which packages of ours a test file imports, by itself or through a module beside it."""
-    found: set[str] = set()
+    """Returns which packages of ours a test file imports, by itself or through other modules of tests."""
+    imported: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         for name in (
             [alias.name for alias in node.names]
@@ -74,13 +76,13 @@ def packages(path: Path) -> frozenset[str]:
             else []
         ):
             first, *rest = name.split(".")
-            beside = path.with_name(f"{first}.py")
             if first == "trt_matrix":
-                found.add(
+                imported.add(
                     "job" if rest[:1] == ["containers"] else rest[0] if rest else "the package"
                 )
             elif first == "subprocess":
-                found.add(first)
-            elif beside.is_file() and beside != path:
-                found |= packages(beside)
-    return frozenset(found)
+                imported.add(first)
+            elif first == "tests":
+                helper = HERE.joinpath(*rest[:2]).with_suffix(".py")
+                imported |= packages(helper) if helper not in (path, RECORDED) else frozenset()
+    return frozenset(imported)

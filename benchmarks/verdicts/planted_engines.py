@@ -6,7 +6,7 @@ another and `engine_regression` is the wrong cause.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -217,7 +217,7 @@ def _fixed(
     return world.matrix()
 
 
-def sized(make: Make, sizes: Iterable[float] = SIZES) -> dict[str, Make]:
+def sized(make: Callable[..., Matrix], sizes: Iterable[float] = SIZES) -> dict[str, Make]:
     return {f"{size:g} dB": partial(make, size) for size in sizes}
 
 

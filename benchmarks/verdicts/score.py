@@ -39,7 +39,8 @@ class Score:
 
 
 def score(matrix: Matrix, claims: Claims) -> Score:
-    false, wrong = set(), set()
+    false: set[str] = set()
+    wrong: set[str] = set()
     guilty = matrix.guilty
     told: Counter[tuple[str, str]] = Counter()
     undecided = False
@@ -81,7 +82,7 @@ def score(matrix: Matrix, claims: Claims) -> Score:
 def _allowed(matrix: Matrix, cell: str, head: str | None) -> frozenset[str]:
     if head is not None:
         return matrix.allowed.get((cell, head), frozenset())
-    return frozenset().union(*(matrix.allowed.get((cell, one), ()) for one in matrix.heads))
+    return frozenset().union(*(matrix.allowed.get((cell, head), ()) for head in matrix.heads))
 
 
 def _said(plant: Plant, claims: Claims, environments: dict[str, str]) -> frozenset[str]:

@@ -137,8 +137,8 @@ class World:
     ) -> Made:
         """Measures a cell: its table's exact error (or `nmse`), the effect (ln, (H, n)), and chance."""
         count = 0 if failed else self.design.repeats
-        exact = self.level(nmse) if table is None else self.simulations[table]
-        assert nmse is None or table is None
+        assert (nmse is None) is not (table is None)
+        exact = self.level(nmse) if nmse is not None else self.simulations[str(table)]
         kernels = self._mean_one(self.scatter if scatter is None else scatter, self.shape)
         drawn = builds.draw(self.generator, self.design.heads, count)
         spread = min(builds.sd, 0.3) if jitter is None else jitter

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
-from shown_pages import Open
+
+from tests.browser.shown_pages import Open
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1440, 900
@@ -58,8 +59,8 @@ def opened(chromium: Browser, tmp_path: Path, told: list[str]) -> Iterator[Open]
     def page(html: str, width: int = WIDTH, fragment: str = "", **context: Any) -> Page:
         file = tmp_path / "report.html"
         file.write_text(html, "utf-8")
-        viewport = {"width": width, "height": HEIGHT}
-        contexts.append(chromium.new_context(viewport=viewport, **context))
+        context["viewport"] = {"width": width, "height": HEIGHT}
+        contexts.append(chromium.new_context(**context))
         contexts[-1].set_default_timeout(TIMEOUT_MS)
         shown = contexts[-1].new_page()
         shown.on("console", lambda message: told.append(f"console: {message.text}"))

@@ -80,7 +80,7 @@ def complete() -> Judgement:
     cells = (
         _measured("ort-1.32", 0.004),
         _measured("ort-1.26", 0.03, _regressed("ort-1.26")),
-        replace(cell_result("ort-1.32", FP32, [fp32_head(one) for one in HEADS]), run=_run()),
+        replace(cell_result("ort-1.32", FP32, [fp32_head(head) for head in HEADS]), run=_run()),
         cell_result(
             "trt-8", SHARED, device="gpu:0", status=Status.CRASHED, reason="signal", log_tail="log"
         ),

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-import hostile
 from playwright.sync_api import Page
 
+from tests.browser import hostile
 from tests.unit import h200
 from tests.unit.judgements import FP32, OWN, SHARED, cell_result, fp32_head, head, judgement, whole
 from trt_matrix.core.boxes.results import FedImage
@@ -26,15 +26,20 @@ def html(name: str) -> str:
     """Returns one of PAGES."""
     if name in EVILS:
         evil = hostile.EVIL[name.removeprefix("evil-")]
-        made = hostile.spoiled(hostile.complete(), evil)
+        spoiled = hostile.spoiled(hostile.complete(), evil)
         name = hostile.IMAGE + evil
-        return render(made, {name: hostile.PICTURE}, fed={name: FED})
+        return render(spoiled, {name: hostile.PICTURE}, fed={name: FED})
     if name == "complete":
         return render(
             hostile.complete(), {hostile.IMAGE: hostile.PICTURE}, fed={hostile.IMAGE: FED}
         )
-    made = {"ordinary": whole, "h200": h200.judged, "crowded": _crowded, "undivided": _undivided}
-    return render(made[name]())
+    judgements = {
+        "ordinary": whole,
+        "h200": h200.judged,
+        "crowded": _crowded,
+        "undivided": _undivided,
+    }
+    return render(judgements[name]())
 
 
 FED = FedImage(

@@ -6,8 +6,8 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from shown_pages import EVILS, Open, html
 
+from tests.browser.shown_pages import EVILS, Open, html
 from tests.unit.judgements import SHARED, cell_result, head, judgement
 from trt_matrix.core.cells import Status
 from trt_matrix.report.html import render
@@ -277,7 +277,7 @@ def test_the_matrix_as_csv_has_numbers_and_units(page: Page) -> None:
     assert header == [
         "Pass", "Environment", "large [dB]", "medium [dB]", "small [dB]", "Time [s]",
     ]  # fmt: skip
-    row = next(one for one in rows if one[0].startswith("INT8, shared") and "1.26.0" in one[1])
+    row = next(row for row in rows if row[0].startswith("INT8, shared") and "1.26.0" in row[1])
     assert float(row[4]) == pytest.approx(19.281, abs=0.01)
     assert float(row[-1]) < 0.1
     assert rows[0][2] == "exact"
@@ -295,8 +295,8 @@ def test_other_tables_as_csv_have_numbers_and_units(page: Page) -> None:
     assert row[header.index("to baseline")] == "0.95"
     assert "Chart" not in header
     rows = table_of(copied(page, "CSV", "#metrics"))
-    assert {one[rows[0].index("elements")] for one in rows[1:]} == {"2000000"}
-    nmse = [float(one[rows[0].index("NMSE")]) for one in rows[1:]]
+    assert {row[rows[0].index("elements")] for row in rows[1:]} == {"2000000"}
+    nmse = [float(row[rows[0].index("NMSE")]) for row in rows[1:]]
     assert min(nmse) == 0
     assert max(nmse) > 1e-3
 

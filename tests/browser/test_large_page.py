@@ -2,9 +2,9 @@
 
 import pytest
 from playwright.sync_api import expect
-from shown_pages import Open
 
 from benchmarks.report import large
+from tests.browser.shown_pages import Open
 from trt_matrix.report.html import render
 
 CELLS = 6 * 100

@@ -5,7 +5,8 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from shown_pages import EVILS, PAGES, Open, html
+
+from tests.browser.shown_pages import EVILS, PAGES, Open, html
 
 SECTIONS = ("verdict", "matrix", "questions", "details")
 """Those that every page has."""

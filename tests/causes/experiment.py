@@ -78,10 +78,7 @@ def _settings(calibration: str, environments: Sequence[Mapping[str, Any]]) -> di
         "name": calibration,
         "model": {"onnx": "scene.onnx"},
         "heads": {head: gated if head in ("plain", "wide") else {} for head in HEADS},
-        "data": {
-            "calibration": {"images": calibration},
-            "evaluation": {"images": "evaluation"},
-        },
+        "data": {"calibration": {"images": calibration}, "evaluation": {"images": "evaluation"}},
         "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
         # What is accused of what is asked here, not what would help.
         "quantisation": {"mixed": None},

@@ -164,7 +164,7 @@ def test_the_glaring_image_is_named_with_what_leaving_it_out_gives(
     outcomes: Callable[[str], tuple[Outcome, Path]],
 ) -> None:
     calibration_report = report(outcomes("outlier")[0])
-    (claim,) = [one for one in calibration_report.claims if one.concern is Concern.DECIDER]
+    (claim,) = [claim for claim in calibration_report.claims if claim.concern is Concern.DECIDER]
     assert claim.text.startswith("glare.png alone decides the range of ")
     assert "take it out" in claim.advice
     head, gain = calibration_report.without[0].gains_db[0]
@@ -222,6 +222,7 @@ def test_judged_again_it_says_the_same_and_what_is_gone_is_told(
     manifest = Manifest.model_validate_json((outcome.folder / "manifest.json").read_bytes())
     assert manifest.calibration is not None
     described = manifest.calibration.calibration.described
+    assert described is not None
     (results / ".store" / "objects" / described.file).write_bytes(b"\x93NUMPY broken")
     gone = report(judge_again("latest", results))
     assert gone.pairs == ()

@@ -112,9 +112,7 @@ def int8(run: Outcome, head: str) -> list[HeadResult]:
 GATED = {"gate": {"sqnr_db": 20}}
 
 
-def test_rows_that_change_places_accuse_nobody_and_the_rows_before_are_judged(
-    folder: Path,
-) -> None:
+def test_rows_that_change_places_accuse_nobody_and_the_rows_before_are_judged(folder: Path) -> None:
     heads = {"dets": GATED, "raw": {"output": "raw", **GATED}}
     run = judged(folder, "both", heads)
     for head in int8(run, "dets"):

@@ -1,6 +1,6 @@
 """Makes the adapter's own classes on the real bindings of TensorRT, without TensorRT or a GPU.
 
-    python tests/contract/on_real_bindings.py --python PYTHON WHEELS/*.whl
+    python -m tests.contract.on_real_bindings --python PYTHON WHEELS/*.whl
 
 PYTHON is an interpreter that the wheels are for, with numpy. The bindings are imported over stubs
 (extract_surfaces.py); nothing of libnvinfer runs, but pybind's rules for subclasses, enums and
@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from extract_surfaces import unpacked
+from tests.contract.extract_surfaces import unpacked
 
 CONTAINERS = Path(__file__).parents[2] / "containers"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from test_contract_tensorrt import ALL, ONLY_WHERE, has, lines_of  # isort: skip
+from tests.contract.test_contract_tensorrt import ALL, ONLY_WHERE, has, lines_of
 
 FAKES = Path(__file__).parents[1] / "fakes" / "tensorrt"
 LISTING = """
@@ -19,7 +19,7 @@ classes = {name: public(getattr(tensorrt, name)) for name in dir(tensorrt) if na
 json.dump({name: found for name, found in classes.items()}, __import__("sys").stdout)
 """
 OF_PYTHON = {
-    "IHostMemory": set(dir(bytes)),  # the fake's is one
+    "IHostMemory": set(dir(bytes))  # the fake's is one
 }
 
 

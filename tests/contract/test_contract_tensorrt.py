@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.contract.uses import VARIABLES, Use, uses
 from trt_matrix.containers import job
-
-from uses import VARIABLES, Use, uses  # isort: skip
 
 ADAPTER = Path(job.__file__).parent / "engines" / "tensorrt"
 SURFACES = Path(__file__).parents[1] / "data" / "tensorrt_surfaces" / "surfaces.json"
@@ -192,7 +191,7 @@ def test_callbacks_have_the_signatures_that_tensorrt_calls() -> None:
         one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == "Callbacks"
     )
     ours = {one.name: one.args for one in callbacks.body if isinstance(one, ast.FunctionDef)}
-    for version in (one for one in VERSIONS if has(one, "", "IInt8EntropyCalibrator2")):
+    for version in (version for version in VERSIONS if has(version, "", "IInt8EntropyCalibrator2")):
         for kind in ("IInt8EntropyCalibrator", "IInt8EntropyCalibrator2", "IInt8MinMaxCalibrator"):
             for name in (
                 "get_batch",

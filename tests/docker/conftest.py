@@ -6,20 +6,16 @@ Where no engine answers these tests are skipped and say so; with TRT_MATRIX_REQU
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.docker import rootfs
+from tests.docker.podman_engine import PodmanEngine
+from tests.docker.scripted import Scripted
+from tests.docker.second_engine import SecondEngine
 from trt_matrix.environments.docker.engine import Engine, local_engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import rootfs
-from podman_engine import PodmanEngine
-from scripted import Scripted
-from second_engine import SecondEngine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

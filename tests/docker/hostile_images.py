@@ -1,6 +1,6 @@
 """Images that mean harm: a Python whose start-up file attacks in place of the job, or when it is asked what it is.
 
-    PYTHONPATH=.:containers:tests/unit:tests/docker python -m tests.docker.hostile_images
+    python -m tests.docker.hostile_images
 
 builds each, runs it through the Docker environment as a cell beside an honest one, and says how many files of
 the host changed.
@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-import rootfs
 from docker.errors import ImageNotFound
 
+from tests.docker import rootfs
 from tests.fakes.environment import HONEST, PRELUDE, ScriptedEnvironment
 from tests.unit.hostile_jobs import BAD_ANSWERS, LINKS
-from tests.unit.matrices import FP32, SHARED, Trial
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32, SHARED
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.environments.docker.environment import DockerEnvironment
@@ -315,7 +316,7 @@ def main() -> int:
     engine = Engine()
     if problem := engine.obstacle():
         sys.exit(problem)
-    quota.MOST_FILES = 2000
+    quota.MOST_FILES = 2000  # type: ignore[attr-defined]
     base = rootfs.python_image(engine.client)
     ended: list[Ended] = []
     started = time.monotonic()

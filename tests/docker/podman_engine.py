@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from second_engine import unmount_below, wait_for_engine
+
+from tests.docker.second_engine import unmount_below, wait_for_engine
 
 NEEDED = ("podman", "unshare")
 INIT = "/usr/libexec/podman/catatonit"

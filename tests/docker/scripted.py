@@ -65,4 +65,4 @@ class Scripted:
         """Returns the names of its containers that are still there."""
         label = f"{owner.RUN_LABEL}={self.name}"
         containers = self.engine.client.containers.list(all=True, filters={"label": label})
-        return [container.name for container in containers]
+        return [str(container.name) for container in containers]

@@ -1,6 +1,6 @@
 """Starts jobs again and again in one process of the runner, and says what grew.
 
-PYTHONPATH=.:containers:tests/unit:tests/docker python -m tests.docker.starts --starts 1000 --containers 60
+python -m tests.docker.starts --starts 1000 --containers 60
 """
 
 import argparse
@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import rootfs
-from matrices import FP32, Trial
-from scripted import Scripted
-
+from tests.docker import rootfs
+from tests.docker.scripted import Scripted
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32
 from trt_matrix.environments.docker import owner
 from trt_matrix.environments.docker.engine import Engine
 
@@ -112,7 +112,10 @@ def main() -> int:
 
             def left() -> int:
                 containers = engine.client.containers.list(all=True, filters={"label": owner.LABEL})
-                return sum(one.labels.get(owner.ENVIRONMENT_LABEL) == "test" for one in containers)
+                return sum(
+                    container.labels.get(owner.ENVIRONMENT_LABEL) == "test"
+                    for container in containers
+                )
 
             before = left()
             helds = watched(options.containers, container, told)

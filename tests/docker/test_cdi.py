@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import rootfs
-from podman_engine import PodmanEngine
-from scripted import Scripted
-from second_engine import SecondEngine
 
+from tests.docker import rootfs
+from tests.docker.podman_engine import PodmanEngine
+from tests.docker.scripted import Scripted
+from tests.docker.second_engine import SecondEngine
 from tests.unit.hosts import gpu
 from trt_matrix.containers.job import pack_docker
 from trt_matrix.core.hosts.cdi import Cdi

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import rootfs
-from scripted import SMALL_MEMORY, Scripted
 
+from tests.docker import rootfs
+from tests.docker.scripted import SMALL_MEMORY, Scripted
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker import options, owner
 from trt_matrix.environments.docker.sweep import sweep
@@ -240,9 +240,9 @@ def test_an_exception_in_the_middle_stops_it(scripted: Scripted, kind: type[Base
 def test_the_next_start_sweeps_what_a_killed_runner_left(scripted: Scripted) -> None:
     runner = subprocess.Popen([sys.executable, "-c", f"""
 import sys, time
-sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from scripted import Scripted
+from tests.docker.scripted import Scripted
 from trt_matrix.environments.docker.engine import Engine
 one = Scripted(Engine({scripted.engine.address!r}), {scripted.image!r}, Path({str(scripted.log.parent)!r}))
 one.name = {scripted.name!r}

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from registry import PASSWORD, USER, Registry, login
 
+from tests.docker.registry import PASSWORD, USER, Registry, login
 from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.docker import image as images
 from trt_matrix.environments.docker.engine import Engine

@@ -58,8 +58,8 @@ def test_containers_give_what_virtual_environments_give(
 ) -> None:
     chosen = {"all": "*", "other": "container-*/fp32"}  # two runs at once
     running = [start(matrix, tmp_path / name, select) for name, select in chosen.items()]
-    said = [one.communicate()[0] for one in running]
-    assert [one.returncode for one in running] == [0, 0], said
+    said = [run.communicate()[0] for run in running]
+    assert [run.returncode for run in running] == [0, 0], said
     found = records(tmp_path / "all")
     assert {one["status"] for one in found.values()} == {"ok"}
     passes = [cell.partition("/")[2] for cell in found if cell.startswith("ort-")]

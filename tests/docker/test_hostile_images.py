@@ -1,15 +1,11 @@
 """Some of the images of `python -m tests.docker.hostile_images`, each by its attack."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docker import hostile_images
 from trt_matrix.environments.docker.engine import Engine
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
-import hostile_images
 
 FEW = (
     "link 0 after its answer",

@@ -11,19 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import rootfs
-from podman_engine import PodmanEngine
-from second_engine import SecondEngine
 
+from tests.docker import rootfs
+from tests.docker.podman_engine import PodmanEngine
+from tests.docker.second_engine import SecondEngine
+from tests.unit.archives import unpack
+from tests.unit.trips import Trip
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.environments.docker.environment import DockerEnvironment
 from trt_matrix.environments.docker.options import FILES, PIDS
 from trt_matrix.packs.merging import merge
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
-from archives import unpack
-from trips import Trip
 
 NO_RIGHTS = ("setpriv", "--bounding-set=-sys_resource")
 """Before an engine: it is root, but cannot give a process more than it has itself."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import docker
 import pytest
-import rootfs
-from second_engine import SecondEngine
-from test_container import wait_for
-from test_docker_matrix import MATRIX, ROOT, VERSION, records, start
 
+from tests.docker import rootfs
+from tests.docker.second_engine import SecondEngine
+from tests.docker.test_container import wait_for
+from tests.docker.test_docker_matrix import MATRIX, ROOT, VERSION, records, start
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker import hosts, owner
 from trt_matrix.environments.docker.engine import Engine
@@ -76,7 +76,7 @@ def test_ctrl_c_stops_the_containers_of_both_and_keeps_what_ended(
         def theirs(one: Engine) -> list[str]:
             label = f"{owner.ENVIRONMENT_LABEL}={names[one]}"
             containers = one.client.containers.list(filters={"label": label}, ignore_removed=True)
-            return [each.name for each in containers]
+            return [str(container.name) for container in containers]
 
         def both() -> bool:
             assert running.poll() is None, running.communicate()

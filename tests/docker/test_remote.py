@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rootfs
-from second_engine import SecondEngine
-from ssh import Sshd
 
+from tests.docker import rootfs
+from tests.docker.second_engine import SecondEngine
+from tests.docker.ssh import Sshd
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.base import JobRun

@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import rootfs
-from scripted import Scripted
-from second_engine import SecondEngine
 
+from tests.docker import rootfs
+from tests.docker.scripted import Scripted
+from tests.docker.second_engine import SecondEngine
 from trt_matrix.core.cells import Status
 from trt_matrix.environments.docker import container
 from trt_matrix.environments.docker.engine import Engine

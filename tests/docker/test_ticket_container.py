@@ -14,12 +14,9 @@ from pathlib import Path
 import pytest
 from docker.errors import ImageNotFound
 
+from tests.unit import tickets
 from trt_matrix.environments.docker.engine import Engine
 from trt_matrix.ticket.making import TicketWish, make
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
-import tickets
 
 IMAGE = "trt-matrix-test/engine:ticket"
 PACKAGES = ("numpy", "numpy.libs", "onnxruntime")
@@ -35,7 +32,7 @@ def engine_image(engine: Engine, python_image: str) -> Iterator[str]:
     container = client.containers.create(python_image, entrypoint=["python3"])
     try:
         # Where the copied interpreter looks: Debian's own calls it dist-packages.
-        said = subprocess.check_output([sys._base_executable, "-c", FOLDERS], text=True)
+        said = subprocess.check_output([sys._base_executable, "-c", FOLDERS], text=True)  # type: ignore[attr-defined]
         target = Path(said.strip())
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as tar:

@@ -89,7 +89,7 @@ class Nvml:
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Card:  # noqa: N802
         card = self.cards[index]
-        return self._answer(card, "nvmlDeviceGetHandleByIndex", card)  # type: ignore[no-any-return]
+        return self._answer(card, "nvmlDeviceGetHandleByIndex", card)
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Card:  # noqa: N802
         for card in self.cards:

@@ -9,8 +9,8 @@ def uff_file(model: onnx.ModelProto, names: Mapping[str, str]) -> bytes:
     """Returns the network with its tensors renamed: ONNX name → name of the node."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    constants = {one.name for one in copy.graph.initializer}
-    for value in [one for one in copy.graph.input if one.name in constants]:
+    constants = {weight.name for weight in copy.graph.initializer}
+    for value in [tensor for tensor in copy.graph.input if tensor.name in constants]:
         copy.graph.input.remove(value)
     copy.ir_version = 4  # may leave constants out of the inputs
     for value in [*copy.graph.input, *copy.graph.output]:

@@ -72,7 +72,7 @@ def main() -> int:
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     warnings.simplefilter("ignore")
-    every = [one for one in PARSERS.values() if one.name.startswith(options.only or "")]
+    every = [parser for parser in PARSERS.values() if parser.name.startswith(options.only or "")]
     sums = [0, 0, 0]
     for one in every:
         tried, taken, failed = fuzzed(one, options.minutes * 60, options.seed)

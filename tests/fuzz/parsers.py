@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import small_networks as networks
 from PIL import Image
 
 from tests.fuzz.seeds import (
@@ -40,6 +39,7 @@ from tests.fuzz.seeds import (
     table_files,
     ticket_of,
 )
+from tests.unit import small_networks as networks
 from trt_matrix.config.data import Preprocess
 from trt_matrix.config.matrix import validate
 from trt_matrix.config.yaml_file import parse as parse_yaml

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import small_networks as networks
 import yaml
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from trt_matrix.ticket.content import NAME
 from trt_matrix.ticket.content import ROOT as TOP
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from two_heads import TENSORS, golden, network, write_request  # isort: skip
+from tests.job.two_heads import TENSORS, golden, network, write_request
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def request_folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def cudart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fake CUDA runtime, compiled."""
-    from tensorrt_jobs import build_cudart
+    from tests.job.tensorrt_jobs import build_cudart
 
     return build_cudart(tmp_path_factory.mktemp("cudart"))
 
@@ -37,7 +37,7 @@ def cudart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def jobs(tmp_path: Path, cudart: Path) -> Any:
     """Runs jobs on the fake TensorRT: `tensorrt_jobs.Jobs`."""
-    from tensorrt_jobs import prepared
+    from tests.job.tensorrt_jobs import prepared
 
     return prepared(tmp_path, cudart)
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 import job
-
-from two_heads import SHAPES, TENSORS, golden, network, one_pass, write_request  # isort: skip
+from tests.job.two_heads import SHAPES, TENSORS, golden, network, one_pass, write_request
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"

@@ -63,7 +63,8 @@ def test_images_are_fed_and_counted_in_their_order(monkeypatch: pytest.MonkeyPat
         add(histogram, values)
 
     monkeypatch.setattr(Histogram, "add", noted)
-    session, shown = Session(), []
+    session = Session()
+    shown: list[str] = []
     counted(session, 5, shown.append)
     assert session.fed == [1, 2, 3, 4, 5]
     assert added == [(tensor, image) for image in range(1, 6) for tensor in TENSORS]

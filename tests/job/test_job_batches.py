@@ -11,11 +11,18 @@ import pytest
 from onnx import helper, numpy_helper
 
 from job import batches, calibrate
-
-from test_job_contract import answer, pass_answer  # isort: skip
-from tensorrt_jobs import CALIBRATION_IMAGES, OLD, TIMING, Jobs, int8  # isort: skip
-from tensorrt_jobs import calibrate as own, old_network, reference  # isort: skip
-from two_heads import TENSORS, golden, network, one_pass, write_request  # isort: skip
+from tests.job.tensorrt_jobs import (
+    CALIBRATION_IMAGES,
+    OLD,
+    TIMING,
+    Jobs,
+    int8,
+    old_network,
+    reference,
+)
+from tests.job.tensorrt_jobs import calibrate as own
+from tests.job.test_job_contract import answer, pass_answer
+from tests.job.two_heads import TENSORS, golden, network, one_pass, write_request
 
 SIZE = 4
 """Of 3 and of 6 images."""

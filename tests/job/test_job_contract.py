@@ -16,8 +16,8 @@ import pytest
 import job
 from job import protocol, thresholds
 from job.__main__ import main
-
-from two_heads import TENSORS, golden, one_pass, write_request  # isort: skip
+from tests.job.two_heads import TENSORS, golden, one_pass, write_request
+from tests.programs import ran
 
 CONTAINERS = Path(job.__file__).parents[1]
 
@@ -41,15 +41,10 @@ OTHERS = interpreters()
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def start(request: Path, result: Path, python: str = sys.executable) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [python, "-m", "job", str(request), str(result)],
-        cwd=CONTAINERS,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def start(
+    request: Path, result: Path, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    return ran(python, "-m", "job", request, result, code=None, cwd=CONTAINERS, env=ENVIRONMENT)
 
 
 def answer(request: Path, result: Path, python: str | None = None) -> dict[str, Any]:
@@ -288,15 +283,15 @@ def test_fallback_to_cpu_fails_the_pass(
 
 @pytest.mark.parametrize("arguments", [[], ["a"], ["a", "b", "c"], ["--help", "x"]])
 def test_wrong_calls_show_the_usage(arguments: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "job", *arguments],
+    done = ran(
+        sys.executable,
+        "-m",
+        "job",
+        *arguments,
+        code=2,
         cwd=tmp_path,
         env={**ENVIRONMENT, "PYTHONPATH": str(CONTAINERS)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
-    assert done.returncode == 2
     assert "python3 -m job REQUEST_DIR RESULT_DIR" in done.stderr
     assert list(tmp_path.iterdir()) == []
 

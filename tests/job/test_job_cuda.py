@@ -3,7 +3,6 @@
 import ctypes
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 
 from job.engines import cuda
-
-from tensorrt_jobs import build_cudart  # isort: skip
+from tests.job.tensorrt_jobs import build_cudart
+from tests.programs import ran
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"
@@ -143,12 +142,11 @@ def test_the_wheel_of_nvidia_is_found(tmp_path: Path, library: Path) -> None:
     folder.mkdir(parents=True)
     shutil.copy(library, folder / "libcudart.so.12")
     code = "from job.engines import cuda; print(list(cuda.candidates(''))); "
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+    done = ran(
+        sys.executable,
+        "-c",
+        code,
         env={**os.environ, "PYTHONPATH": f"{Path(cuda.__file__).parents[2]}:{tmp_path}"},
-        capture_output=True,
-        text=True,
-        check=True,
     )
     # Before any of the system's: CUDA 13 there would not run with the driver of this one.
     assert done.stdout.startswith(f"['{folder / 'libcudart.so.12'}', ")

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from tensorrt_jobs import FAKES, ROOT
 
-from two_heads import network  # isort: skip
+from tests.job.tensorrt_jobs import FAKES, ROOT
+from tests.job.two_heads import network
 
 MATRIX = """\
 name: tiny

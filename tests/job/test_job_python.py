@@ -1,7 +1,6 @@
 """A function of the user's own as the engine: what it may be, what it is given, and how its failures are told."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ import pytest
 import job
 from job import protocol
 from job.engines.python import Engine, FunctionError
-
-from two_heads import golden, one_pass, write_request  # isort: skip
+from tests.job.two_heads import golden, one_pass, write_request
+from tests.programs import ran
 
 HEADS = ["large", "small"]
 RUN = """
@@ -63,7 +62,7 @@ def image() -> np.ndarray:
 
 def outputs(engine: Engine, precision: str = "fp32", **asked: Any) -> list[np.ndarray]:
     session = engine.build("model.onnx", precision, None, "", **asked)
-    return session.run({"image": image()}, ["tensor of large", "tensor of small"])  # type: ignore[no-any-return]
+    return session.run({"image": image()}, ["tensor of large", "tensor of small"])
 
 
 def test_a_function_is_given_the_image_and_gives_the_heads_in_their_order(engine: Made) -> None:
@@ -244,12 +243,15 @@ def broken(images):
     }
     write_request(request_folder, asked)
     result = tmp_path / "result"
-    done = subprocess.run(
-        [sys.executable, "-m", "job", str(request_folder), str(result)],
-        cwd=Path(job.__file__).parents[1], env={"PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = ran(
+        sys.executable,
+        "-m",
+        "job",
+        request_folder,
+        result,
+        cwd=Path(job.__file__).parents[1],
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
+    )
     good, bad = (
         json.loads((result / "passes" / one / "pass.json").read_text()) for one in ("fp32", "bf16")
     )

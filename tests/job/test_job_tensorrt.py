@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from two_heads import network, one_pass  # isort: skip
-from tensorrt_jobs import (  # isort: skip
+from tests.job.tensorrt_jobs import (
     OLD,
     TABLE,
     TIMING,
@@ -24,6 +23,7 @@ from tensorrt_jobs import (  # isort: skip
     old_network,
     reference,
 )
+from tests.job.two_heads import network, one_pass
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"
@@ -42,10 +42,7 @@ WEAK = (
     "10.3.0",
     "10.16.1.11",
 )
-CALIBRATORS = {
-    "5.0.6": {"entropy", "legacy"},
-    "5.1.5": {"entropy", "entropy2", "legacy"},
-}
+CALIBRATORS = {"5.0.6": {"entropy", "legacy"}, "5.1.5": {"entropy", "entropy2", "legacy"}}
 ALL_CALIBRATORS = {"entropy", "entropy2", "legacy", "minmax"}
 
 
@@ -326,7 +323,7 @@ def test_a_timing_cache_is_read_written_and_refused(jobs: Jobs, tmp_path: Path) 
 
 
 def test_the_jobs_own_calibration_runs_on_tensorrt(jobs: Jobs) -> None:
-    from two_heads import TENSORS, golden
+    from tests.job.two_heads import TENSORS, golden
 
     (jobs.folder / "calibration.onnx").write_bytes(network(TENSORS[1:]))
     ended = jobs.run("8.6.1", [], calibration=golden()["calibration"])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from two_heads import network, one_pass  # isort: skip
-from tensorrt_jobs import Ended, Jobs, OLD, TIMING, calibrate, carried, int8  # isort: skip
+from tests.job.tensorrt_jobs import OLD, TIMING, Ended, Jobs, calibrate, carried, int8
+from tests.job.two_heads import network, one_pass
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from two_heads import golden, one_pass, write_request  # isort: skip
-from tensorrt_jobs import Jobs, carried, int8  # isort: skip
-
 from job import protocol
+from tests.job.tensorrt_jobs import Jobs, carried, int8
+from tests.job.two_heads import golden, one_pass, write_request
 
 needs_gcc = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"
@@ -30,8 +29,7 @@ def test_the_first_form_that_the_parser_reads(
     jobs: Jobs, version: str, read: str, refused: list[str]
 ) -> None:
     ended = jobs.run(
-        version,
-        [one_pass("fp32", **FORMS), int8("range", carried("dynamic_range"), **FORMS)],
+        version, [one_pass("fp32", **FORMS), int8("range", carried("dynamic_range"), **FORMS)]
     )
     for name in ("fp32", "range"):
         answer = ended.pass_(name)

@@ -353,9 +353,8 @@ def test_the_plan_asks_what_the_job_understands(
 def test_an_implicit_that_makes_no_sense(
     tmp_path: Path, implicit: Any, table: str | None, message: str
 ) -> None:
-    from two_heads import golden, one_pass, write_request
-
     from job import protocol
+    from tests.job.two_heads import golden, one_pass, write_request
 
     one = one_pass("int8", precision="int8", implicit=implicit, table=table)
     write_request(tmp_path, golden() | {"passes": [one]})

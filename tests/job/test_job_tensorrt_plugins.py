@@ -17,10 +17,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from two_heads import golden, one_pass, write_request  # isort: skip
-from tensorrt_jobs import FAKES, Ended, Jobs, carried, int8, reference  # isort: skip
-
 from job import layer_information, protocol
+from tests.job.tensorrt_jobs import FAKES, Ended, Jobs, carried, int8, reference
+from tests.job.two_heads import golden, one_pass, write_request
 
 SOURCE = Path(__file__).parents[1] / "data" / "plugins" / "upsample.cpp"
 SAMPLE = Path(__file__).parents[1] / "data" / "tensorrt_layers" / "trt-8.5.3.1-int8.json"

@@ -8,11 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-from two_heads import golden, one_pass, write_request  # isort: skip
-from tensorrt_jobs import Jobs, calibrate, carried, int8, old_network, reference  # isort: skip
-
 from job import protocol
 from tests.fakes.uff_file import uff_file
+from tests.job.tensorrt_jobs import Jobs, calibrate, carried, int8, old_network, reference
+from tests.job.two_heads import golden, one_pass, write_request
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"

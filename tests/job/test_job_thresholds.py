@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,15 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from job.histogram import DOUBLING, ORDER_FREE, Histogram
-from job.thresholds import (
-    ALGORITHMS,
-    LEVELS,
-    clipped,
-    divergences,
-    kept,
-    squared_errors,
-    threshold,
-)
+from job.thresholds import ALGORITHMS, LEVELS, clipped, divergences, kept, squared_errors, threshold
 
 
 def slides_divergence(bins: list[float], i: int) -> float:
@@ -251,7 +244,9 @@ def test_each_algorithm_reads_what_is_kept_for_it() -> None:
         ("percentile", {"percentile": True}, "expected a number"),
     ],
 )
-def test_wrong_algorithms_and_options(algorithm: str, options: dict, message: str) -> None:
+def test_wrong_algorithms_and_options(
+    algorithm: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         threshold(histogram_of(GAUSS[:100]), algorithm, options)
 

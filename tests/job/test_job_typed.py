@@ -2,7 +2,6 @@
 
 import copy
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 
 from job import protocol
+from tests.job.tensorrt_jobs import FAKES, Jobs, old_network
 from tests.job.test_job_tensorrt import with_float16
-
-from two_heads import golden, one_pass, write_request  # isort: skip
-from tensorrt_jobs import FAKES, Jobs, old_network  # isort: skip
+from tests.job.two_heads import golden, one_pass, write_request
+from tests.programs import ran
 
 HALF = {"model": "half.onnx", "reason": None}
 NEVER = {"model": None, "reason": "nothing of it can be float16"}
@@ -97,11 +96,13 @@ def test_bf16_needs_ampere(version: str, capability: int, strong: bool, message:
         f"configuration.check_bf16({strong}, {capability})"
     )
     paths = f"{FAKES / 'tensorrt'}:{Path(protocol.__file__).parents[1]}"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
+    done = ran(
+        sys.executable,
+        "-c",
+        program,
+        code=None,
         env={"PYTHONPATH": paths, "FAKE_TENSORRT": version, "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    )
     assert (done.returncode != 0) is bool(message)
     assert message in done.stderr
 

@@ -7,12 +7,13 @@ from typing import Literal
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from public_networks import dynamic, everything, half, paddle, rt_detr, shuffled, ssd
-from quantised import pairs
-from small_networks import Builder, detector, old_detector
-from test_detection_tails import best_rows, plugin, suppressed
-from test_functions import with_function
-from test_samples import sound, two_frames
+
+from tests.unit.public_networks import dynamic, everything, half, paddle, rt_detr, shuffled, ssd
+from tests.unit.quantised import pairs
+from tests.unit.small_networks import Builder, detector, old_detector
+from tests.unit.test_detection_tails import best_rows, plugin, suppressed
+from tests.unit.test_functions import with_function
+from tests.unit.test_samples import sound, two_frames
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -262,8 +263,8 @@ def fixed_in_weights() -> onnx.ModelProto:
     """Constants as nodes, where exporters put them, in place of initialisers."""
     model = detector()
     constants = [
-        helper.make_node("Constant", [], [one.name], f"constant_{one.name}", value=one)
-        for one in model.graph.initializer
+        helper.make_node("Constant", [], [weight.name], f"constant_{weight.name}", value=weight)
+        for weight in model.graph.initializer
     ]
     nodes = [*constants, *model.graph.node]
     del model.graph.initializer[:], model.graph.node[:]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from first_report import as_the_file_says, fill, first_report
-from kinds import KINDS
-from quantised import sqnr
 
+from tests.networks.first_report import as_the_file_says, fill, first_report
+from tests.networks.kinds import KINDS
+from tests.unit.quantised import sqnr
 from trt_matrix.core.cells import Precision, Status
 
 TRIED = list(KINDS)[:: 6 if os.environ.get("CI") else 1]
@@ -31,7 +31,9 @@ def test_a_first_report_in_one_command(tmp_path: Path, name: str) -> None:
     assert any(record.pass_.precision is Precision.INT8 for record in made.records)
     assert "<title>" in made.page
 
-    floats = [one.name for one in model.graph.output if one.type.tensor_type.elem_type in FLOATS]
+    floats = [
+        tensor.name for tensor in model.graph.output if tensor.type.tensor_type.elem_type in FLOATS
+    ]
     tensors = {
         name: (head or {}).get("output", name) for name, head in made.written["heads"].items()
     }

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from boxless_networks import classifier, depth, embedding, segmenter
-from first_report import fill, first_report
 
+from tests.networks.first_report import fill, first_report
+from tests.unit.boxless_networks import classifier, depth, embedding, segmenter
 from trt_matrix.cli import app
 from trt_matrix.judging.judgement_file import JudgementFile
 

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from first_report import first_report
 
+from tests.networks.first_report import first_report
 from trt_matrix.core.cells import Status
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

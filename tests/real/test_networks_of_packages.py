@@ -3,7 +3,6 @@
 Skipped where no package index can be reached.
 """
 
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.programs import ran
 from trt_matrix.commands import session
 from trt_matrix.errors import ConfigError
 from trt_matrix.planning.experiment import read_experiment
@@ -30,11 +30,17 @@ READ = {
 @pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_init_takes_it_or_says_what_is_missing(tmp_path: Path, package: str) -> None:
-    fetched = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(tmp_path), package],
-        check=False,
-        capture_output=True,
-        text=True,
+    fetched = ran(
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "-q",
+        "-d",
+        tmp_path,
+        package,
+        code=None,
     )
     wheels = list(tmp_path.glob("*.whl"))
     if not wheels:
@@ -45,7 +51,7 @@ def test_init_takes_it_or_says_what_is_missing(tmp_path: Path, package: str) -> 
         pixels = np.random.default_rng(index).integers(0, 256, (24, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
     with zipfile.ZipFile(wheels[0]) as archive:
-        names = [one for one in archive.namelist() if one.endswith(".onnx")]
+        names = [name for name in archive.namelist() if name.endswith(".onnx")]
         archive.extractall(tmp_path, names)
     assert names
     for name in names:

@@ -5,7 +5,6 @@ TensorRT-RTX before 1.7 builds no int8 convolution, whatever Q/DQ stands around 
 
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +15,7 @@ import onnx
 import pytest
 
 from tests.causes import engines
+from tests.programs import ran
 from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.migration.to_qdq import to_qdq
@@ -45,7 +45,7 @@ def asked(
 ) -> dict[str, Any]:
     """Returns what `job.check` says of (network, precision) by name."""
     environment, _ = engines.interpreter({"venv": "tensorrt-rtx", "versions": [version]})
-    request = {"forms": [], "capabilities": capabilities}
+    request: dict[str, Any] = {"forms": [], "capabilities": capabilities}
     for number, (name, (model, precision)) in enumerate(forms.items()):
         path = folder / f"{number}.onnx"
         path.write_bytes(model.SerializeToString())
@@ -223,11 +223,7 @@ def test_what_the_adapter_asks_of_rtx_alone_is_there(version: str) -> None:
         "except Exception as error:\n"
         "    print(type(error).__name__, error)\n"
     )
-    done = subprocess.run(
-        [str(python), "-c", code], env={"PYTHONPATH": str(ROOT / "containers")},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = ran(python, "-c", code, env={"PYTHONPATH": str(ROOT / "containers")})
     assert done.stdout.startswith(
         f"UnsupportedError TensorRT-RTX {version} runs on GPUs of compute capability 7.5, 8.0, 8.6, 8.9, 12.0"
     )

@@ -45,7 +45,7 @@ def probed(environment: VenvEnvironment, folder: Path) -> tuple[dict[str, Any], 
     assert ending.exit_code == 0, log.read_text()
     return tuple(
         json.loads((result / name).read_text()) for name in (protocol.RESULT, protocol.PROBE)
-    )  # type: ignore[return-value]
+    )
 
 
 def no_driver(environment: VenvEnvironment, folder: Path) -> None:

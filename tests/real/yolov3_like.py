@@ -1,12 +1,14 @@
 """A network built as YOLOv3 is (strided convolutions, leaky ReLU, two upsamplings with concatenation, three heads) and
 smaller: once as ONNX, once as a frozen graph of TensorFlow 1.x, of the same numpy weights."""
 
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+
+from tests.programs import ran
 
 SIZE, HEADS = 96, {"large": 3, "medium": 6, "small": 12}
 """Head → width of its grid."""
@@ -232,17 +234,9 @@ def convert(python: Path, values: dict[str, np.ndarray], images: np.ndarray, tar
     _made(python, CONVERT, values, target, stored)
 
 
-def _made(
-    python: Path, script: str, values: dict[str, np.ndarray], target: Path, *more: Path
-) -> str:
+def _made(python: Path, script: str, values: dict[str, Any], target: Path, *more: Path) -> str:
     stored, file = target.with_suffix(".npz"), target.with_suffix(".make.py")
     np.savez(stored, **values)
     file.write_text(script)
-    done = subprocess.run(
-        [str(python), str(file), str(stored), str(target), *map(str, more)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = ran(python, file, stored, target, *more)
     return done.stdout.split()[-1]

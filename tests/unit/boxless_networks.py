@@ -2,7 +2,8 @@
 
 import numpy as np
 import onnx
-from small_networks import Builder
+
+from tests.unit.small_networks import Builder
 
 
 def backbone(b: Builder, size: int = 32) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-from small_networks import Builder
+
+from tests.unit.small_networks import Builder
 
 SIDE = 32
 

@@ -71,14 +71,7 @@ def distances(
             reach.append(mean * stride)
         x, y = (column + offset) * stride, (row + offset) * stride
         for label in range(classes):
-            yield (
-                label,
-                values[label],
-                x - reach[0],
-                y - reach[1],
-                x + reach[2],
-                y + reach[3],
-            )
+            yield (label, values[label], x - reach[0], y - reach[1], x + reach[2], y + reach[3])
 
 
 def yolox(outputs: Outputs) -> Iterator[Found]:
@@ -110,10 +103,7 @@ def with_priors(
     rows = zip(priors, outputs["loc"].tolist(), outputs["conf"].tolist(), strict=True)
     for (cx, cy, pw, ph), (x, y, w, h), scores in rows:
         box = around(
-            cx + x * 0.1 * pw,
-            cy + y * 0.1 * ph,
-            pw * math.exp(w * 0.2),
-            ph * math.exp(h * 0.2),
+            cx + x * 0.1 * pw, cy + y * 0.1 * ph, pw * math.exp(w * 0.2), ph * math.exp(h * 0.2)
         )
         known = list(scores) if softmaxed else softmax(scores)
         for label, chance in enumerate(known[1:]):
@@ -171,11 +161,7 @@ def rtdetr(outputs: Outputs) -> Iterator[Found]:
     rows = zip(outputs["logits"].tolist(), outputs["boxes"].tolist(), strict=True)
     for logits, (x, y, w, h) in rows:
         for label, logit in enumerate(logits):
-            yield (
-                label,
-                sigmoid(logit),
-                *around(x * WIDTH, y * HEIGHT, w * WIDTH, h * HEIGHT),
-            )
+            yield (label, sigmoid(logit), *around(x * WIDTH, y * HEIGHT, w * WIDTH, h * HEIGHT))
 
 
 def centernet(outputs: Outputs) -> Iterator[Found]:
@@ -191,11 +177,7 @@ def centernet(outputs: Outputs) -> Iterator[Found]:
         if here == max(near):
             x, y = (float(outputs["reg"][axis, row, column]) for axis in (0, 1))
             w, h = (float(outputs["wh"][axis, row, column]) for axis in (0, 1))
-            yield (
-                label,
-                sigmoid(here),
-                *around((column + x) * 4, (row + y) * 4, w * 4, h * 4),
-            )
+            yield (label, sigmoid(here), *around((column + x) * 4, (row + y) * 4, w * 4, h * 4))
 
 
 def centerface(outputs: Outputs) -> Iterator[Found]:
@@ -238,11 +220,7 @@ YUNET = {
 CENTERNET = {"hm": {"role": "scores"}, "wh": {"role": "sizes"}, "reg": {"role": "offsets"}}
 
 
-CENTERFACE = {
-    "heat": {"role": "scores"},
-    "scale": {"role": "sizes"},
-    "offset": {"role": "offsets"},
-}
+CENTERFACE = {"heat": {"role": "scores"}, "scale": {"role": "sizes"}, "offset": {"role": "offsets"}}
 
 Case = tuple[Mapping[str, Any], dict[str, Any], Outputs, Callable[[Outputs], Iterator[Found]]]
 
@@ -289,10 +267,7 @@ def cases() -> dict[str, Case]:
         "ssd": (
             SSD,
             three | {"priors": SSD_LEVELS},
-            {
-                "loc": normal(len(ssd_priors()), 4),
-                "conf": normal(len(ssd_priors()), 1 + CLASSES),
-            },
+            {"loc": normal(len(ssd_priors()), 4), "conf": normal(len(ssd_priors()), 1 + CLASSES)},
             lambda o: with_priors(o, ssd_priors(), softmaxed=False),
         ),
         "retinaface": (
@@ -304,10 +279,7 @@ def cases() -> dict[str, Case]:
         "ultraface": (
             PART,
             {},
-            {
-                "scores": chances(90, 2),
-                "boxes": np.cumsum(chances(90, 4), axis=1)[:, [0, 1, 2, 3]],
-            },
+            {"scores": chances(90, 2), "boxes": np.cumsum(chances(90, 4), axis=1)[:, [0, 1, 2, 3]]},
             ultraface,
         ),
         "detr": (

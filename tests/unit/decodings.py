@@ -4,15 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from decoder_loops import (
-    CASES,
-    HEIGHT,
-    WIDTH,
-    Found,
-    Outputs,
-)
-from experiments import changed, config
-
+from tests.unit.decoder_loops import CASES, HEIGHT, WIDTH, Found, Outputs
+from tests.unit.experiments import changed, config
 from trt_matrix.core import manifest
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.registry import STYLES, style_of
@@ -34,13 +27,11 @@ def told_of(
     checked_decode = check_decode(
         settings, Path(), size, dict(shapes or {}), lambda _, problem: problems.append(problem)
     )
-    return checked_decode and checked_decode.decode, problems
+    return checked_decode.decode if checked_decode else None, problems
 
 
 def recorded(
-    heads: Mapping[str, Any],
-    decode: Mapping[str, Any],
-    size: tuple[int, int] = (HEIGHT, WIDTH),
+    heads: Mapping[str, Any], decode: Mapping[str, Any], size: tuple[int, int] = (HEIGHT, WIDTH)
 ) -> manifest.RecordedDecode:
     recorded_decode, problems = told_of(heads, decode, size)
     assert problems == []
@@ -56,8 +47,10 @@ def detect(outputs: Outputs, decode: manifest.RecordedDecode) -> Boxes:
 
 def found_in(boxes: Boxes) -> list[Found]:
     return [
-        (int(label), float(score), *map(float, corners))
-        for label, score, corners in zip(boxes.classes, boxes.scores, boxes.corners, strict=True)
+        (int(label), float(score), *corners)
+        for label, score, corners in zip(
+            boxes.classes, boxes.scores, boxes.corners.tolist(), strict=True
+        )
     ]
 
 

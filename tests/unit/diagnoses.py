@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
-from small_networks import Builder
 
+from tests.unit.small_networks import Builder
 from trt_matrix.core.diagnosis.quantisers import quantised
 from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.network.calibration_graph import tensors

@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from trt_matrix.dumps.files import tensors
-from trt_matrix.dumps.tensor import (
-    FileFormat,
-    Tensor,
-)
+from trt_matrix.dumps.tensor import FileFormat, Tensor
 
 RNG = np.random.default_rng(5)
 

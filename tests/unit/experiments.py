@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 from PIL import Image
-from small_networks import detector
 
+from tests.unit.small_networks import detector
 from trt_matrix.config.matrix import Config, validate
 from trt_matrix.config.yaml_file import Document, parse, read
 from trt_matrix.errors import ConfigError
@@ -44,6 +45,20 @@ def changed(**places: Any) -> dict[str, Any]:
             section = section.setdefault(name, {})
         section[key] = value
     return result
+
+
+def noise_images(
+    folder: Path, seed: int, *, name: str = "{}.png", height: int = 16, **counts: int
+) -> npt.NDArray[np.uint8]:
+    """Writes pictures of noise, 16 wide: so many into each folder of `counts`, drawn in that order; returns them."""
+    random = np.random.default_rng(seed)
+    pictures = []
+    for part, count in counts.items():
+        (folder / part).mkdir(exist_ok=True)
+        for index in range(count):
+            pictures.append(random.integers(0, 256, (height, 16, 3), np.uint8))
+            Image.fromarray(pictures[-1]).save(folder / part / name.format(index))
+    return np.stack(pictures)
 
 
 def image(path: Path, seed: int, size: tuple[int, int] = (20, 10)) -> None:

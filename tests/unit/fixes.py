@@ -8,7 +8,7 @@ from tests.unit.judgements import BASELINE, SHARED, cell_result, changes, head, 
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.boxes.results import ALL, BoxErrors, CellBoxes
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.diagnosis.record import (
     Diagnosis,
     GoalRecord,
@@ -24,7 +24,6 @@ from trt_matrix.core.rules import DB
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
-MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 IMPLICIT = replace(SHARED, implicit=True)
 PER_TENSOR = replace(SHARED, per_tensor=True)
 LAYERS = ("stem/Conv", "small/Conv")

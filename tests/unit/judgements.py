@@ -4,12 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.unit.passes import FP32, MINMAX, OWN, SHARED
 from trt_matrix.core.answers.gate_sentences import network_gates_sentence
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.unexplained import with_unexplained
 from trt_matrix.core.boxes.matching import Changes
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Cell, Pass, Status
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.latency import Latency
 from trt_matrix.core.manifest import HeadGate
@@ -19,10 +20,6 @@ from trt_matrix.core.verdicts.gates import all_hold, gate_results
 from trt_matrix.core.verdicts.verdict import Verdict
 
 HEADS = ("large", "medium", "small")
-FP32 = Pass(precision=Precision.FP32)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
-MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 PASSES = (FP32, SHARED, OWN, MINMAX)
 VERSIONS = ("1.18.1", "1.22.1", "1.26.0", "1.27.0", "1.30.0", "1.32.0")
 NGC = ("18.12-py3", "19.09-py3", "21.06-py3", "24.04-py3", "26.05-py3", "26.08-py3")

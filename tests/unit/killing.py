@@ -24,13 +24,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import small_networks as networks
 import yaml
-from PIL import Image
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import run_offline
 from trt_matrix.containers.job.__main__ import main as job_main
 from trt_matrix.environments import local
 from trt_matrix.environments.base import Ending
@@ -90,12 +88,7 @@ class Ended:
 def experiment(folder: Path) -> Path:
     """Writes a tiny experiment; returns where its matrix.yaml is."""
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for index in range(3):
-            pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=3, evaluation=3)
     path = folder / "matrix.yaml"
     path.write_text(yaml.safe_dump(MATRIX))
     return path
@@ -114,8 +107,8 @@ def judged(results: Path) -> Any:
 
 def _run(matrix: Path, results: Path, *, forked: bool) -> None:
     if forked:
-        local.run_process = _forked_job  # type: ignore[assignment]
-    session.run_experiment(matrix, results, select=[], offline=True, progress=Told())
+        local.run_process = _forked_job  # type: ignore[assignment, attr-defined]
+    run_offline(matrix, results)
 
 
 def _forked_job(

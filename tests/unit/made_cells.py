@@ -20,7 +20,7 @@ PATTERN = np.linspace(0.5, 1.5, IMAGES)
 
 
 def builds(*nmse: float, pattern: Floats = PATTERN) -> Sample:
-    return Sample(np.stack([one * ENERGY * pattern for one in nmse]), ENERGY)
+    return Sample(np.stack([value * ENERGY * pattern for value in nmse]), ENERGY)
 
 
 def cell(name: str, nmse: float, **changes: object) -> CellError:

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import small_networks as networks
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from tests.unit import small_networks as networks
+from trt_matrix.commands.session import run_experiment
+from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.network import graph
 from trt_matrix.core.plan import passes
 from trt_matrix.core.records import Record, StoredObject
@@ -17,15 +18,12 @@ from trt_matrix.execution.answer_models import RESULTS_LIMIT_BYTES
 from trt_matrix.execution.inputs import ImageArrays, Network
 from trt_matrix.execution.matrix import ExperimentRun
 from trt_matrix.execution.wanted import PassRequests, Settings
+from trt_matrix.judging.outcome import Outcome
 from trt_matrix.store.results import RunFolder, Store
 
 IMAGES = 4
 CREATED = datetime(2026, 11, 28, tzinfo=UTC)
 """Of every run: its id decides the order of environments, so that is the same in every test."""
-FP32 = Pass(precision=Precision.FP32)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
-MINMAX = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 PASSES = tuple(
     pass_
     for pass_ in passes([Precision.FP32, Precision.INT8], ["entropy", "minmax"], "entropy")
@@ -67,6 +65,23 @@ class Told:
     ) -> None:
         self.steps += steps
         self.lines.append(f"{status} {what} {detail}")
+
+
+def run_offline(
+    source: Path,
+    results: Path | None = None,
+    *,
+    select: Sequence[str] | None = None,
+    told: Told | None = None,
+) -> Outcome:
+    """Runs a matrix.yaml as `trt-matrix run --offline` does; without `results` into those beside it."""
+    return run_experiment(
+        source,
+        results or source.with_name("results"),
+        select=select or (),
+        offline=True,
+        progress=told or Told(),
+    )
 
 
 def store_of(tmp_path: Path) -> Store:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import small_networks as networks
 from PIL import Image
 
+from tests.unit import small_networks as networks
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.trt_cache import Cache, Header

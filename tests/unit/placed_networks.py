@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import small_networks as networks
 from onnx import numpy_helper
-from small_networks import image
 
+from tests.unit import small_networks as networks
+from tests.unit.small_networks import image
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.explicit import Placement, place
@@ -20,7 +20,9 @@ BY = Provenance(algorithm="minmax")
 def minmax(model: onnx.ModelProto, *feeds: np.ndarray) -> Table:
     """The table of the largest magnitudes over `feeds`."""
     wide, names = calibration_model(model)
-    feeds = feeds or (image(tuple(d or 1 for d in graph.inputs(model)[0].shape)),)
+    feeds = feeds or (
+        image(tuple(d if isinstance(d, int) else 1 for d in graph.inputs(model)[0].shape or ())),
+    )
     name = graph.inputs(model)[0].name
     ranges = dict.fromkeys(names, 0.0)
     for feed in feeds:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 import pytest
-from quantised import sqnr
-from small_networks import run
 
+from tests.unit.quantised import sqnr
+from tests.unit.small_networks import run
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.prepared.preparing import InputWishes, PreparationError, Prepared, prepare
 
@@ -29,7 +29,7 @@ def problems(model: onnx.ModelProto, **wishes: Any) -> Any:
 
 def problem(model: onnx.ModelProto, **wishes: Any) -> tuple[tuple[str, ...], str]:
     (found,) = problems(model, **wishes)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def same(

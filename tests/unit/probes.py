@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tests.unit.new_records import new_start
 from trt_matrix.core.records import Start
 
 
@@ -26,7 +27,7 @@ def start(
 ) -> Start:
     """A start in an environment of pip packages, unless `identity` says otherwise."""
     mapped = {"numpy": numpy, engine: version, **(packages or {})}
-    return Start(
+    return new_start(
         environment=environment or f"ort-{version}",
         device=device,
         identity={"kind": "venv", "requirements": [f"{engine}=={version}"]}
@@ -51,16 +52,11 @@ def start(
             "packages": {"numpy": numpy, engine: version, "sympy": "1.14.0", **(packages or {})},
             "mapped": {
                 "packages": mapped,
-                "libraries": [
-                    library("/e/numpy.libs/libopenblas.so", numpy, "numpy"),
-                    *libraries,
-                ],
+                "libraries": [library("/e/numpy.libs/libopenblas.so", numpy, "numpy"), *libraries],
             },
             "gpu": None,
             "environment": {},
             **probe,
         },
         command=("python",),
-        started="2026-11-23T12:00:00+00:00",
-        wall_s=1.0,
     )

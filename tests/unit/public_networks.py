@@ -3,7 +3,8 @@
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from small_networks import Builder, detector
+
+from tests.unit.small_networks import Builder, detector
 
 FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
 
@@ -144,6 +145,7 @@ def everything() -> onnx.ModelProto:
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     model = b.model({"images": ["N", "H", "W", 3]}, [], dtype=UINT8)
     _input(model, "scale_factor", FLOAT, ["N", 2])
-    for head, shape in (("map", ["N", 4, "h", "w"]), ("boxes", ["N", "cells", 4])):
+    heads: dict[str, list[int | str]] = {"map": ["N", 4, "h", "w"], "boxes": ["N", "cells", 4]}
+    for head, shape in heads.items():
         model.graph.output.append(helper.make_tensor_value_info(head, FLOAT, shape))
     return shuffled(model)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import small_networks as networks
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -15,7 +14,9 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
-from small_networks import Builder
+
+from tests.unit import small_networks as networks
+from tests.unit.small_networks import Builder
 
 Floats = npt.NDArray[np.float32]
 

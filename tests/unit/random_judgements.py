@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from tests.unit.judgements import FP32, MINMAX, OWN, SHARED, changes, errors
+from tests.unit.passes import FP16, IMPLICIT
 from trt_matrix.core.answers.gate_sentences import network_gates_sentence
 from trt_matrix.core.answers.network import network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.sentences import sentences
 from trt_matrix.core.answers.unexplained import with_unexplained
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
 from trt_matrix.core.manifest import HeadGate, Limits
 from trt_matrix.core.rules import DB
@@ -24,11 +25,7 @@ from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.gates import all_hold, gate_results
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
-FP16 = Pass(precision=Precision.FP16)
 TF32 = Pass(precision=Precision.TF32)
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
 MIXED = replace(SHARED, exclude=("stem/Conv", "small/Conv"), mixed=True)
 PASSES = (FP32, TF32, FP16, SHARED, OWN, MINMAX, IMPLICIT, MIXED)
 INT8_KINDS = (

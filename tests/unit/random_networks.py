@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 from hypothesis import strategies as st
-from small_networks import Builder
 
+from tests.unit.small_networks import Builder
 from trt_matrix.core.network.calibration_graph import calibration_model
 
 CHANNELS = 4

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from small_networks import Builder
+
+from tests.unit.small_networks import Builder
 
 CELLS, CHANNELS, KEPT = 64, 6, 8
 

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import small_networks as networks
 import yaml
 from PIL import Image
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit import small_networks as networks
+from tests.unit.matrices import run_offline
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.judging.outcome import Outcome
 
@@ -168,7 +167,7 @@ class Recording:
         source.write_text(yaml.safe_dump(content, sort_keys=False))
         results = self.folder / "results"
         _copy(_WARM, results / ".store")
-        outcome = session.run_experiment(source, results, select=[], offline=True, progress=Told())
+        outcome = run_offline(source, results)
         _copy(results / ".store", _WARM)
         return outcome
 

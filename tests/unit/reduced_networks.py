@@ -68,7 +68,8 @@ def rounded_everywhere(model: onnx.ModelProto, x: np.ndarray = X) -> np.ndarray:
     ONNX Runtime drops conversions between two nodes that it computes in float32 all the same.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return ReferenceEvaluator(model).run(None, {"x": x})[0]
+        outputs: Any = ReferenceEvaluator(model).run(None, {"x": x})
+        return outputs[0]
 
 
 def ranges(model: onnx.ModelProto, x: np.ndarray = X) -> dict[str, float]:

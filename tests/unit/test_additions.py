@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from probes import library, start
 
+from tests.unit.probes import library, start
 from trt_matrix.config.environments import Image, Interpreter, Ngc
 from trt_matrix.config.matrix import Config, load
 from trt_matrix.config.sections import OnnxRuntime
@@ -47,7 +47,7 @@ def place(start_: Start) -> FactorPoint:
 
 
 def uniform(*starts: Start) -> set[str]:
-    one, other = (factors(each).values for each in starts)
+    one, other = (factors(start).values for start in starts)
     return {name for name in one if one.get(name) == other.get(name)}
 
 

@@ -3,13 +3,12 @@
 import pytest
 
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
+from tests.unit.passes import FP16
 from trt_matrix.core.answers.headline import headline
 from trt_matrix.core.answers.plain import did_not_run
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
-
-FP16 = Pass(precision=Precision.FP16)
 
 
 def broken(pass_: Pass, why: str = "NaN or infinite in 4 of 4 images") -> CellResult:

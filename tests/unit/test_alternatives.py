@@ -3,15 +3,16 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from matrices import Trial, store_of
 from onnx import numpy_helper
 
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit import small_networks as networks
+from tests.unit.matrices import Trial, store_of
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.qdq.placements import Placed
@@ -130,7 +131,7 @@ def test_the_run_refuses_a_variant_of_another_function(tmp_path: Path) -> None:
     trial = Trial(tmp_path, ScriptedEnvironment("a"), reference=reference_environment())
     model = networks.old_detector()
     # The images of this trial are zero: a bias shows.
-    bias = next(one for one in model.graph.initializer if one.name == "c1.bias")
+    bias = next(weight for weight in model.graph.initializer if weight.name == "c1.bias")
     changed = numpy_helper.to_array(bias) * np.float32(1.01)
     bias.CopyFrom(numpy_helper.from_array(changed, bias.name))
     trial.matrix.wants.network.variants = (
@@ -190,7 +191,7 @@ def wanted(*others: alternatives.Alternative) -> WantedPass:
 
 def answer(**changes: object) -> PassAnswer:
     given = {"schema_version": 1, "name": "fp32", "status": "ok", "error": None, "stages": {}}
-    more = {"outputs": {}, "latency": None, "executed": None}
+    more: dict[str, Any] = {"outputs": {}, "latency": None, "executed": None}
     return PassAnswer.model_validate(given | more | changes)
 
 
@@ -209,7 +210,7 @@ def test_the_form_that_was_read_is_told_by_its_name() -> None:
         "variant": "old.onnx",
         "refused": {"new.onnx": "no Resize"},
     }
-    assert read_form(answer(), wanted(), "new.onnx") == (wanted().model, {})
+    assert read_form(answer(), wanted(), "new.onnx") == (wanted().variant.model, {})
 
 
 @pytest.mark.parametrize("model", [None, "c.onnx", "../b.onnx"])

@@ -1,13 +1,15 @@
 """Effects are named after a factor only through cells that differ in that factor alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from probes import library, start
 
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from tests.unit.new_records import new_measurement, new_record, remeasured
+from tests.unit.passes import SHARED
+from tests.unit.probes import library, start
+from trt_matrix.core.cells import Precision
 from trt_matrix.core.factors.attribute import attributed
 from trt_matrix.core.factors.words import reason, reasons
 from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
@@ -21,7 +23,6 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 ENERGY = np.full(40, 10.0)
 PATTERN = np.linspace(0.5, 1.5, 40)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 RULES = Rules()
 
 
@@ -31,12 +32,10 @@ def sample(nmse: float, exact: bool = False) -> Sample:
 
 def record(name: str, found: Start | None, device: str = "cpu", latency_s: float = 0.01) -> Record:
     measurements = tuple(
-        Measurement(
+        new_measurement(
             fingerprint=f"{name}-{repeat}",
             name=SHARED.name,
             repeat=repeat,
-            status=Status.OK,
-            model_sha256="0",
             latency=LatencySamples(
                 batch=1, samples_s=(latency_s * (1 + 0.001 * repeat),), warm_up=1
             ),
@@ -44,14 +43,7 @@ def record(name: str, found: Start | None, device: str = "cpu", latency_s: float
         )
         for repeat in range(3)
     )
-    return Record(
-        cell=f"{name}/{device}/{SHARED.name}",
-        environment=name,
-        device=device,
-        pass_=SHARED,
-        status=Status.OK,
-        measurements=measurements,
-    )
+    return new_record(name, SHARED, measurements, device=device)
 
 
 class Trial:
@@ -268,24 +260,11 @@ def test_without_facts_there_is_no_attribution() -> None:
 
 def in_rounds(records: Sequence[Record]) -> list[Record]:
     """Returns them as measured in rounds, in both orders in turn."""
-    return [
-        one.model_copy(
-            update={
-                "measurements": tuple(
-                    each.model_copy(
-                        update={
-                            "start": each.start
-                            and each.start.model_copy(
-                                update={"started": minute(each.repeat, place, len(records))}
-                            )
-                        }
-                    )
-                    for each in one.measurements
-                )
-            }
-        )
-        for place, one in enumerate(records)
-    ]
+
+    def started(place: int) -> Callable[[Measurement], Mapping[str, Any]]:
+        return lambda measurement: {"started": minute(measurement.repeat, place, len(records))}
+
+    return [remeasured(record, started(place), "start") for place, record in enumerate(records)]
 
 
 def minute(repeat: int, place: int, places: int) -> str:

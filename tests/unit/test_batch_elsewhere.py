@@ -10,12 +10,12 @@ import onnx
 import onnxruntime
 import pytest
 import yaml
-from PIL import Image
-from public_networks import dynamic
-from small_networks import run as run_network
-from test_ticket import local
-from trips import MATRIX, Trip
 
+from tests.unit.experiments import noise_images
+from tests.unit.public_networks import dynamic
+from tests.unit.small_networks import run as run_network
+from tests.unit.test_ticket import local
+from tests.unit.trips import MATRIX, Trip
 from trt_matrix.commands.migration.migrating import MigrationWish, migrate_to_qdq
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network import graph
@@ -40,10 +40,7 @@ class Batched(Trip):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "tiny.onnx").write_bytes(model().SerializeToString())
-        random = np.random.default_rng(5)
-        for index in range(IMAGES):
-            pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+        for index, pixels in enumerate(noise_images(folder, 5, images=IMAGES)):
             fed = np.asarray(pixels, "f4").transpose(2, 0, 1)[None] / 255
             session = onnxruntime.InferenceSession(model().SerializeToString())
             for head, one in zip(HEADS, session.run(list(HEADS), {"image": fed}), strict=True):

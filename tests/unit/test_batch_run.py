@@ -10,10 +10,10 @@ import pytest
 import yaml
 from onnx import numpy_helper
 from PIL import Image
-from public_networks import dynamic, rt_detr
-from small_networks import Builder, detector
-from test_shipped_run import FOLDERS, Ran
 
+from tests.unit.public_networks import dynamic, rt_detr
+from tests.unit.small_networks import Builder, detector
+from tests.unit.test_shipped_run import FOLDERS, Ran
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.prepared.likely import likely
@@ -81,7 +81,7 @@ def test_limits_and_what_is_known_of_images_are_the_same(ran: Ran, alone: Ran) -
 
     def sqnr(run: Ran) -> dict[tuple[str, str], float]:
         return {
-            (simulation.placement, head): run.sqnr(simulation.outputs, head)
+            (str(simulation.placement), head): run.sqnr(simulation.outputs, head)
             for simulation in run.manifest.simulations
             for head in simulation.outputs
         }
@@ -106,7 +106,7 @@ def test_a_time_is_told_for_the_batch_and_for_an_image(ran: Ran) -> None:
     assert "(batch 4, " in summary
     with (folder / "results.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    row = next(one for one in rows if one["latency_median_s"])
+    row = next(row for row in rows if row["latency_median_s"])
     assert float(row["latency_image_s"]) == pytest.approx(float(row["latency_median_s"]) / BATCH)
 
 

@@ -168,7 +168,7 @@ def test_it_is_never_worse_where_it_was_confirmed_and_takes_only_known_ranges(
     assert found.cost <= found.start_cost
     assert found.trials <= most
     for name in names:
-        assert found.amax[name] in {one[name] for one in tables.values()}
+        assert found.amax[name] in {table[name] for table in tables.values()}
     after = simulate(found.amax, ImagePart.CONFIRM)
     before = simulate(tables[found.start], ImagePart.CONFIRM)
     assert all(now <= was for now, was in zip(after, before, strict=True))
@@ -224,10 +224,7 @@ def test_a_real_search_finds_the_tensors_that_were_spoilt() -> None:
     images = np.concatenate([networks.image(seed=seed) for seed in range(12)])
     model = networks.detector()
     simulate, amax = simulator(model, images)
-    tables = {
-        "one": {**amax, "s2": amax["s2"] / 12},
-        "two": {**amax, "mixed": amax["mixed"] / 12},
-    }
+    tables = {"one": {**amax, "s2": amax["s2"] / 12}, "two": {**amax, "mixed": amax["mixed"] / 12}}
     found = best_ranges(tables, list(amax), simulate, nothing)
     assert {name: found.amax[name] for name in ("s2", "mixed")} == {
         "s2": amax["s2"],

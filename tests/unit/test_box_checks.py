@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from experiments import changed, checked, problems, settings, write, wrong
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.unit.experiments import changed, checked, problems, settings, write, wrong
 from trt_matrix.config.data import Preprocess
 from trt_matrix.core import manifest
 from trt_matrix.core.boxes.decoding import Family, Layout

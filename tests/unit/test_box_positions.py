@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from decoder_loops import CASES, ONE, Outputs
-from decodings import detect, recorded, settings_of
 
+from tests.unit.decoder_loops import CASES, ONE, Outputs
+from tests.unit.decodings import detect, recorded, settings_of
 from tests.unit.test_detection import decoding, laid_out, raw
 from trt_matrix.containers.job import settle
 from trt_matrix.core.boxes.activations import (

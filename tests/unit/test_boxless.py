@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from boxless_networks import (
+
+from tests.unit.boxless_networks import (
     centres,
     chosen_regions,
     classifier,
@@ -22,10 +23,9 @@ from boxless_networks import (
     tokens,
     two_tasks,
 )
-from small_networks import Builder, detector
-from test_recognising import AMBIGUOUS, CLEAR, Shape
-from test_samples import sound
-
+from tests.unit.small_networks import Builder, detector
+from tests.unit.test_recognising import AMBIGUOUS, CLEAR, Shape
+from tests.unit.test_samples import sound
 from trt_matrix.commands.init import text
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.boxless import boxless
@@ -57,10 +57,7 @@ def why(model: onnx.ModelProto, size: tuple[int, int] = SIZE) -> str | None:
         ),
         (depth, "a map with a value for every pixel of the input"),
         (tokens, "one vector for the whole image, whose places Gather merges"),
-        (
-            lambda: tokens(whole=False),
-            "one vector for the whole image, whose places Gather merges",
-        ),
+        (lambda: tokens(whole=False), "one vector for the whole image, whose places Gather merges"),
         (
             lambda: tokens(mean=True),
             "one vector for the whole image, whose places ReduceMean merges",

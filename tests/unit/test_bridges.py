@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
-import h200
 import numpy as np
 import pytest
 
+from tests.unit import h200
 from tests.unit.test_equivalence import ENERGY, IMAGES, cell
 from trt_matrix.core.answers.bridges import bridge_sentences
 from trt_matrix.core.rules import Rules

@@ -19,7 +19,7 @@ ENERGY = np.full(30, 10.0)
 
 def sample(*nmse: float, exact: bool = False) -> Sample:
     pattern = np.linspace(0.5, 1.5, len(ENERGY))
-    return Sample(np.stack([one * ENERGY * pattern for one in nmse]), ENERGY, exact=exact)
+    return Sample(np.stack([value * ENERGY * pattern for value in nmse]), ENERGY, exact=exact)
 
 
 def cell(one: Sample, *, table: str | None = "a", name: str = "c", **changes: object) -> CellError:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def built(*logs: float, images: int = IMAGES) -> Sample:
     return Sample(errors, np.full(images, 10.0))
 
 
-def noises(fixed: bool = False, **cells: Sample) -> Mapping[str, Noise]:
+def noises(fixed: Any = False, **cells: Sample) -> Mapping[str, Noise]:
     found = build_noise({"h": cells}, fixed=fixed)
     return {cell: found["h", cell] for cell in cells}
 
@@ -92,7 +93,7 @@ def test_equal_bits_give_exactly_zero(values: list[float], builds: int) -> None:
     row = np.array([values])
     sample = Sample(np.repeat(row, builds, axis=0), np.full(len(values), 10.0))
     for fixed in (False, True):
-        noise = noises(fixed, a=sample, b=sample)["a"]
+        noise = noises(fixed=fixed, a=sample, b=sample)["a"]
         assert (noise.sqnr[0], noise.image[0]) == (0.0, 0.0)
     assert noises(fixed=True, a=sample)["a"] is EXACT
 
@@ -114,7 +115,7 @@ def test_the_two_views_are_estimated_apart() -> None:
 
 
 def test_an_assumed_noise_is_known() -> None:
-    assert assumed(0.3).sqnr == (pytest.approx(0.09), math.inf)
+    assert assumed(0.3).sqnr == pytest.approx((0.09, math.inf))
     assert assumed(0.3).known
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.new_records import new_manifest
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.verdicts.calibration_blame import calibration_sentences
@@ -21,20 +22,7 @@ def exact(nmse: float) -> Sample:
 
 
 def manifest(tables: dict[str, dict[str, Any]], **facts: Any) -> Manifest:
-    return Manifest(
-        run_id="r",
-        name="n",
-        created="now",
-        baseline="new",
-        heads=(),
-        images=4,
-        epsilon=1e-3,
-        cells=(),
-        reference=None,
-        simulations=(),
-        tables=tables,
-        facts=facts,
-    )
+    return new_manifest(baseline="new", images=4, tables=tables, facts=facts)
 
 
 def made(algorithm: str, images: str) -> dict[str, Any]:
@@ -71,7 +59,9 @@ def said(
         simulations={("engine", name): exact(value) for name, value in nmse.items()},
         gate_nmse=None,
     )
-    told = {(cell.cell, "small"): (Verdict(kind=kind, cell=cell.cell, head="small"),)}
+    told: dict[tuple[str, str | None], tuple[Verdict, ...]] = {
+        (cell.cell, "small"): (Verdict(kind=kind, cell=cell.cell, head="small"),)
+    }
     run = manifest(tables, **({"images": IMAGES} if facts is None else facts))
     return calibration_sentences(run, [head], told).get("small")
 

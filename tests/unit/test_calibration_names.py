@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit import small_networks as networks
+from tests.unit.matrices import run_offline
 from trt_matrix.judging.run import judge_again
 from trt_matrix.ticket import making
 
@@ -43,9 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
     }
     (folder / "matrix.yaml").write_text(yaml.safe_dump(settings))
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
-    )
+    run_offline(folder / "matrix.yaml")
     return folder
 
 

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from tests.unit.matrices import store_of
+from tests.unit.new_records import new_manifest
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.calibration import claims
 from trt_matrix.core.calibration.alike import LENGTH, describe, likeness
 from trt_matrix.core.calibration.curve import DRAWS, Point, Trend, curve
@@ -24,7 +26,7 @@ from trt_matrix.core.calibration.report import (
     Trial,
 )
 from trt_matrix.core.evidence import Evidence
-from trt_matrix.core.manifest import CalibrationFacts, ImageSet, Manifest
+from trt_matrix.core.manifest import CalibrationFacts, ImageSet
 from trt_matrix.core.records import StoredObject
 from trt_matrix.judging.calibration import calibration_report
 from trt_matrix.judging.described import stored
@@ -92,11 +94,13 @@ def report(
         foreign={digest: f"{digest}.cache" for digest in tables or {}},
     )
     preprocess = {"scale": 1 / 255, "mean": 0.0, "std": 1.0, "color": "rgb"}
-    manifest = Manifest(
-        run_id="r", name="n", created="now", baseline="v", heads=(), images=len(there), epsilon=1e-3, cells=(),
-        reference=None, simulations=(), tables={}, facts={"images": {"preprocess": preprocess}}, calibration=facts,
-    )  # fmt: skip
-    evidence = Evidence(manifest, [], [], lambda *_: {})
+    manifest = new_manifest(
+        baseline="v",
+        images=len(there),
+        facts={"images": {"preprocess": preprocess}},
+        calibration=facts,
+    )
+    evidence = Evidence(manifest, [], [], lambda *_: np.zeros(0, SUMS))
     made = calibration_report(store, evidence, None, tables or {}, {}, scaled)
     assert made is not None
     return made

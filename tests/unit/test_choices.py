@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit import small_networks as networks
 from tests.unit.judgements import whole
+from tests.unit.only_fields import only_fields
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.choices import MOST_CHANCE, blamed, sentence, with_choices
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
@@ -54,8 +55,9 @@ def found(
         }
         sqnr |= {f"large-{number}": 30.0, f"small-{number}": sqnr_db}
         held = [name for name, how in apart.items() if how == "held"]
-        start = Start.model_construct(probe={"engine": {"options": {"fp32_layers": held}}})
-        measurement = Measurement.model_construct(
+        start = only_fields(Start, probe={"engine": {"options": {"fp32_layers": held}}})
+        measurement = only_fields(
+            Measurement,
             name=pass_.name,
             status=Status.OK,
             table=table,
@@ -64,8 +66,11 @@ def found(
             start=start if held else None,
         )
         records.append(
-            Record.model_construct(
-                cell=f"v{number}/gpu:0/{pass_.name}", pass_=pass_, measurements=(measurement,)
+            only_fields(
+                Record,
+                cell=f"v{number}/gpu:0/{pass_.name}",
+                pass_=pass_,
+                measurements=(measurement,),
             )
         )
     made = choices(
@@ -156,12 +161,13 @@ def test_where_no_choice_goes_along_nothing_is_said(builds: list[Built]) -> None
 def test_float_passes_and_builds_without_layers_or_table_are_left_out() -> None:
     builds: list[Built] = [("t", {}, 16.0), ("t", {RESIZE: "fp32"}, 22.0)]
     assert found(builds, Pass(precision=Precision.FP16)) == {}
-    record = Record.model_construct(
+    record = only_fields(
+        Record,
         cell="v/gpu:0/x",
         pass_=IMPLICIT,
         measurements=(
-            Measurement.model_construct(
-                name="x", status=Status.OK, table=None, layers=None, outputs={}
+            only_fields(
+                Measurement, name="x", status=Status.OK, table=None, layers=None, outputs={}
             ),
         ),
     )
@@ -345,9 +351,9 @@ def test_the_only_layer_that_varies_is_blamed_from_six_builds_on() -> None:
         assert choice.layers == ("conv_c3",)
         assert choice.chance == pytest.approx(chance)
         (answer,) = (
-            one
-            for one in answered("small", passed=False, findings=()).answers
-            if one.head == "small"
+            answer
+            for answer in answered("small", passed=False, findings=()).answers
+            if answer.head == "small"
         )
         assert blamed(answer, choice) is (chance <= MOST_CHANCE)
 
@@ -355,7 +361,8 @@ def test_the_only_layer_that_varies_is_blamed_from_six_builds_on() -> None:
 def test_layers_that_were_chosen_together_try_once_and_tables_multiply() -> None:
     network, names = chain(6)
     together = dict.fromkeys(names[:4], "fp32")
-    bad, good = ({}, 15.0), (together, 22.0)
+    bad: tuple[dict[str, str], float] = ({}, 15.0)
+    good = (together, 22.0)
     choice = found([("t", *bad), ("t", *bad), ("t", *good)], network=network)["small"]
     assert choice.chance == pytest.approx(1 / 3)
     both = found(

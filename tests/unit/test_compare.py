@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,10 @@ def saved(path: Path, array: np.ndarray, dtype: str = "<f4") -> Path:
 
 
 def compared(
-    folder: Path, a: np.ndarray, b: np.ndarray, dtypes: Sequence[str] = ("<f4", "<f4"), **how: str
+    folder: Path, a: np.ndarray, b: np.ndarray, dtypes: Sequence[str] = ("<f4", "<f4"), **how: Any
 ) -> TensorComparison:
     paths = [saved(folder / name, x, t) for name, x, t in zip("ab", (a, b), dtypes, strict=True)]
-    [found] = compare_paths(*paths, formats(**how)).files  # type: ignore[arg-type]
+    [found] = compare_paths(paths[0], paths[1], formats(**how)).files
     return found
 
 
@@ -105,7 +106,7 @@ def test_any_numbers_in_any_byte_order(
 
 def test_equal_files_are_bit_identical_and_signed_zeros_are_equal(tmp_path: Path) -> None:
     assert compared(tmp_path, OUTPUT, OUTPUT).bit_identical
-    zeros = compared(tmp_path, np.float32([0, 1]), np.float32([-0.0, 1]))
+    zeros = compared(tmp_path, np.array([0, 1], "f4"), np.array([-0.0, 1], "f4"))
     assert not zeros.bit_identical
     assert zeros.error.identical
 
@@ -177,7 +178,7 @@ def story(a: Path, b: Path, elements: int, folder: Path) -> float:
     source, program = folder / "mse.c", folder / "mse"
     source.write_text(STORY)
     subprocess.run([compiler, "-O1", "-o", program, source, "-lm"], check=True)
-    command = [program, a, b, str(elements)]
+    command = [str(program), str(a), str(b), str(elements)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -193,6 +194,7 @@ def test_the_number_of_the_story_is_reproduced_beside_the_right_ones(tmp_path: P
     assert found.error.mae == pytest.approx(right["mae"])
     assert found.error.mse == pytest.approx(right["mse"])
     past = abs(float(OUTPUT[1].flat[0]) - float(REFERENCE[1].flat[0]))
+    assert found.off_by_one is not None
     assert found.off_by_one - right["mae"] == pytest.approx(past / elements, rel=1e-4)
     text = result.text()
     assert "What is often called MSE may be MAE" in text

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from placed_networks import minmax
 from typer.testing import CliRunner
 
+from tests.unit import small_networks as networks
+from tests.unit.placed_networks import minmax
 from trt_matrix import cli
 from trt_matrix.commands.compare.tables import compare_tables
 from trt_matrix.core.qdq.explicit import place

@@ -1,5 +1,7 @@
 """The rules of preflight against cases that published texts and users told."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,7 +240,7 @@ def test_every_refusal_is_of_the_two_kinds_and_says_something(
 
 def test_what_stands_in_the_way_is_told_in_the_order_of_what_can_be_done_least() -> None:
     card, image = gpu("H200"), row("26.06")
-    everything = {
+    everything: dict[str, Any] = {
         "docker": "Docker does not answer",
         "nvidia_runtime": False,
         "disk_free_bytes": 10**9,
@@ -337,10 +339,7 @@ def test_no_driver_and_a_driver_that_does_not_answer() -> None:
 @pytest.mark.parametrize("device", ["gpu:7", "gpu:T4", "GPU-ffff"])
 def test_a_gpu_that_is_not_here_says_which_are(device: str) -> None:
     found = obstacles(row("24.04"), host(gpu("H200")), device)
-    assert found == (
-        Status.UNAVAILABLE,
-        f"no GPU here is {device}; there is gpu:0 (NVIDIA H200)",
-    )
+    assert found == (Status.UNAVAILABLE, f"no GPU here is {device}; there is gpu:0 (NVIDIA H200)")
 
 
 def test_of_several_gpus_one_must_do() -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments import changed, checked, config, problems, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.experiments import changed, checked, config, problems, settings
 from trt_matrix.config import matrix as configuration
 from trt_matrix.config.environments import KINDS
 from trt_matrix.config.matrix import Config, validate
+from trt_matrix.config.venv import Venv
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.cells import Precision
 from trt_matrix.errors import ConfigError
@@ -86,11 +87,17 @@ def test_ids() -> None:
     )  # fmt: skip
 
 
+def venv_of(settings: Config) -> Venv:
+    venv = settings.environments[0]
+    assert isinstance(venv, Venv)
+    return venv
+
+
 def test_requirements_of_an_environment() -> None:
     one = config(entry(venv="onnxruntime", versions=["1.1", "1.2"], **{"with": ["numpy<2"]}))
-    assert one.environments[0].requirements(1) == ("onnxruntime==1.2", "numpy<2")
+    assert venv_of(one).requirements(1) == ("onnxruntime==1.2", "numpy<2")
     two = config(entry(venv={"requirements": ["a", "b"]}, name="x", **{"with": ["c"]}))
-    assert two.environments[0].requirements(0) == ("a", "b", "c")
+    assert venv_of(two).requirements(0) == ("a", "b", "c")
 
 
 @pytest.mark.parametrize(

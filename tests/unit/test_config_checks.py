@@ -5,9 +5,10 @@ from typing import Any
 
 import onnx
 import pytest
-from experiments import changed, checked, image, settings, write, wrong
 from onnx import TensorProto, helper
-from small_networks import Builder, detector
+
+from tests.unit.experiments import changed, checked, image, settings, write, wrong
+from tests.unit.small_networks import Builder, detector
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_layers_that_are_held_are_nodes_or_tensors_of_the_network(matrix: Path) 
     assert "did you mean 'conv_c" in problem
     elsewhere = {"elsewhere": ["box"], "options": {"fp32_layers": ["no\nsuch"]}}
     problems = wrong(matrix, changed(environments=[elsewhere], baseline="box"))
-    assert any("environments[0].options.fp32_layers[0]" in one for one in problems)
+    assert any("environments[0].options.fp32_layers[0]" in problem for problem in problems)
 
 
 def test_a_head_may_have_another_name_than_its_output(matrix: Path) -> None:

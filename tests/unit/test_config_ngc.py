@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from experiments import changed, config
 
+from tests.unit.experiments import changed, config
 from trt_matrix.config.environments import Ngc
 from trt_matrix.environments.factory import environments_of
 from trt_matrix.errors import ConfigError

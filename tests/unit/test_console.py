@@ -3,11 +3,11 @@
 import io
 import json
 import threading
+import time
 
 import pytest
 from rich.console import Console
 
-from trt_matrix.commands import console
 from trt_matrix.commands.console import JsonLines, PlainProgress, QuietProgress, Terminal, chosen
 from trt_matrix.core.cells import Status
 from trt_matrix.execution.progress import Progress
@@ -40,7 +40,7 @@ def test_plain_lines() -> None:
 
 def test_a_long_step_shows_its_stage_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     stream = io.StringIO()
     progress = PlainProgress(stream)
     for now in range(0, 40, 2):
@@ -53,7 +53,7 @@ def test_a_long_step_shows_its_stage_now_and_then(monkeypatch: pytest.MonkeyPatc
 
 def test_the_time_left_is_told_by_what_took_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     stream = io.StringIO()
     progress = PlainProgress(stream)
     progress.expect(10)
@@ -106,10 +106,12 @@ def test_a_terminal_shows_what_a_job_said_literally() -> None:
 def test_lines_of_several_threads_stay_whole() -> None:
     stream = io.StringIO()
     progress = PlainProgress(stream)
-    threads = [
-        threading.Thread(target=lambda: [progress.note("x" * 50) for _ in range(50)])
-        for _ in range(4)
-    ]
+
+    def notes() -> None:
+        for _ in range(50):
+            progress.note("x" * 50)
+
+    threads = [threading.Thread(target=notes) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -132,7 +134,7 @@ def test_what_is_chosen_where_there_is_no_terminal(quiet: bool, as_json: bool, k
 
 def test_several_places_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     stream = io.StringIO()
     progress = PlainProgress(stream)
     progress.stage("a/gpu:0", "build fp32")

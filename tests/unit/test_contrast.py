@@ -79,7 +79,7 @@ def test_images_are_the_delete_one_jackknife(seed: int) -> None:
     assert seen.sqnr.images[0] == pytest.approx(expected)
     typical = np.log(one).mean(axis=0) - np.log(other).mean(axis=0)
     assert seen.image.log == pytest.approx(typical.mean())
-    assert seen.image.images == (pytest.approx(typical.var(ddof=1) / IMAGES), IMAGES - 1)
+    assert seen.image.images == pytest.approx((typical.var(ddof=1) / IMAGES, IMAGES - 1))
 
 
 @pytest.mark.parametrize("share", [1 / IMAGES, 0.5, 0.9, 0.99])
@@ -149,7 +149,7 @@ def test_an_exact_side_adds_nothing() -> None:
     noise = build_noise({"h": {"one": one}}, fixed=False)["h", "one"]
     seen = contrast(ContrastSide(one, noise), exact(np.ones(IMAGES)))
     assert len(seen.sqnr.builds) == 1
-    assert seen.sqnr.builds[0] == (pytest.approx(noise.sqnr[0] / 3), 2)
+    assert seen.sqnr.builds[0] == pytest.approx((noise.sqnr[0] / 3, 2))
     assert (seen.known, seen.builds) == (True, 3)
     assert contrast(exact(np.ones(3)), exact(np.ones(3))).builds == 0
 

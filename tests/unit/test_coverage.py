@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import small_networks as networks
-from test_judge import FP32, SHARED, Experiment, by_id
 
+from tests.unit import small_networks as networks
+from tests.unit.new_records import remeasured
+from tests.unit.test_judge import FP32, SHARED, Experiment, by_id
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import Judgement
@@ -45,7 +46,7 @@ def test_names_that_no_head_depends_on_count_for_none() -> None:
     """TensorRT's network has tensors of its own, and tables have names of other networks."""
     arrived = TensorArrival(unmapped=["(Unnamed Layer* 3) [Shuffle]_output"], unknown=["elsewhere"])
     coverages = coverage(networks.detector(), arrived, HEADS)
-    assert all(one.ratio == 1.0 for one in coverages.values())
+    assert all(coverage.ratio == 1.0 for coverage in coverages.values())
 
 
 def test_names_are_those_of_the_folded_network() -> None:
@@ -125,11 +126,9 @@ def judged(found: Coverage | None, least: float | None) -> Judgement:
 
 
 def with_coverage(evidence: Evidence, found: Coverage | None, least: float | None) -> Evidence:
-    def told(measurement: Measurement) -> Measurement:
-        return measurement.model_copy(update={"coverage": found and {"small": found}})
-
+    of_heads = found and {"small": found}
     records = [
-        record.model_copy(update={"measurements": tuple(map(told, record.measurements))})
+        remeasured(record, lambda _: {"coverage": of_heads})
         if record.environment == "old"
         else record
         for record in evidence.records

@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper
-from ranked_networks import detections
-from small_networks import Builder, detector, old_detector
 
+from tests.unit import small_networks as networks
+from tests.unit.ranked_networks import detections
+from tests.unit.small_networks import Builder, detector, old_detector
 from trt_matrix.core.network import cutting, graph, loading, shapes
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical

@@ -1,47 +1,37 @@
 """Whose range decides: what a placement keeps in float, or gives another's scale, is told to be clipped by nobody."""
 
 import pytest
-import small_networks as networks
 
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from tests.unit import small_networks as networks
+from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start
+from tests.unit.passes import IMPLICIT, SHARED
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.layers.deciding import decided
-from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.qdq.explicit import deciding
 from trt_matrix.core.qdq.options import TENSORRT
-from trt_matrix.core.records import Measurement, Record, Start
+from trt_matrix.core.records import Record
 from trt_matrix.core.tables.differences import table_report
 from trt_matrix.judging.run_files import deciding_of
 
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
 ENTROPY, MINMAX = "e" * 64, "m" * 64
 EVERY = calibration_model(networks.detector())[1]
 RANGES = {ENTROPY: dict.fromkeys(EVERY, 0.1), MINMAX: dict.fromkeys(EVERY, 10.0)}
 """Of every tensor 1 % is kept."""
-TOLD = Manifest(
-    run_id="r", name="n", created="now", baseline="v", heads=(), images=1, epsilon=1e-3, cells=(), reference=None,
-    simulations=(), facts={},
+TOLD = new_manifest(
+    baseline="v",
     tables={
-        ENTROPY: {"algorithm": "entropy", "images_sha256": "i"}, MINMAX: {"algorithm": "minmax", "images_sha256": "i"},
+        ENTROPY: {"algorithm": "entropy", "images_sha256": "i"},
+        MINMAX: {"algorithm": "minmax", "images_sha256": "i"},
     },
-)  # fmt: skip
+)
 
 
 def record(placement: str | None, pass_: Pass = SHARED, held: tuple[str, ...] = ()) -> Record:
     probe = {"engine": {"options": {"fp32_layers": list(held)}}}
-    start = Start(
-        environment="v", device="gpu", identity={}, probe=probe, command=(), started="", wall_s=1.0
-    )
-    measurement = Measurement(
-        fingerprint="f", name=pass_.name, repeat=0, status="ok", model_sha256="m", table=ENTROPY,
-        placement=placement, start=start,
-    )  # fmt: skip
-    return Record(
-        cell=f"v/{pass_.name}/{placement}", environment="v", device="gpu", pass_=pass_, status="ok", measurements=(measurement,)
-    )  # fmt: skip
+    start = new_start(environment="v", device="gpu", probe=probe, started="")
+    measurement = new_measurement(name=pass_.name, table=ENTROPY, placement=placement, start=start)
+    return new_record(f"v-{placement}", pass_, (measurement,), device="gpu")
 
 
 def clipped(*records: Record) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from decoder_loops import (
+
+from tests.unit.decoder_loops import (
     CASES,
     CENTERNET,
     CLASSES,
@@ -23,8 +24,7 @@ from decoder_loops import (
     retinaface_priors,
     rows_of,
 )
-from decodings import detect, found_in, recorded, settings_of, told_of
-
+from tests.unit.decodings import detect, found_in, recorded, settings_of, told_of
 from trt_matrix.core import manifest
 from trt_matrix.core.boxes import decoders, registry
 from trt_matrix.core.boxes.decoding import DecodeError, Family
@@ -202,7 +202,8 @@ def test_planted_centres_come_back(box: tuple[float, float, float, float]) -> No
     wh[:, row, column], reg[:, row, column] = (width / 4, height / 4), (x / 4 - column, y / 4 - row)
     decode = recorded(CENTERNET, settings_of("centernet"))
     ((label, _, *corners),) = planted("centernet", {"hm": heat, "wh": wh, "reg": reg}, decode)
-    assert (label, corners) == (1, pytest.approx(box, abs=1e-3))
+    assert label == 1
+    assert corners == pytest.approx(box, abs=1e-3)
 
     out = np.zeros((rows_of(N8), 5 + CLASSES), np.float32)
     at = rows_of([8]) + int(y // 16) * math.ceil(WIDTH / 16) + int(x // 16)
@@ -211,7 +212,8 @@ def test_planted_centres_come_back(box: tuple[float, float, float, float]) -> No
     )  # fmt: skip
     decode = recorded(ONE, settings_of("yolox"))
     ((label, _, *corners),) = planted("yolox", {"out": out}, decode)
-    assert (label, corners) == (1, pytest.approx(box, abs=1e-3))
+    assert label == 1
+    assert corners == pytest.approx(box, abs=1e-3)
 
 
 # Layouts, heads, settings

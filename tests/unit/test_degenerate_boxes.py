@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_box_judge import HEADS, IMAGES, World, box
 
+from tests.unit.test_box_judge import HEADS, IMAGES, World, box
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.decoding import Decoding, Family, HeadGrid, Layout
 from trt_matrix.core.boxes.detection import detect, detect_all
@@ -66,7 +66,8 @@ def test_every_box_is_kept_or_counted_and_what_is_kept_has_an_area(
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
 def test_what_was_left_out_stays_counted_whatever_follows(numbers: list[int]) -> None:
     parts = [
-        table([[0, 0, 0, 5]] * number + [[0, 0, 5, 5]], [0] * (number + 1)) for number in numbers
+        table([[0.0, 0, 0, 5]] * number + [[0.0, 0, 5, 5]], [0] * (number + 1))
+        for number in numbers
     ]
     joined = concatenate([part.usable() for part in parts])
     kept = suppress(joined, iou_threshold=0.5, max_candidates=10, max_detections=10)
@@ -107,8 +108,9 @@ def test_boxes_without_an_area_are_counted_and_spoil_no_other(world: World) -> N
     found = world.judged()
     assert found[broken].problem is None
     assert found[broken].degenerate == 3 * IMAGES, "of the repeat that has most"
-    assert found[broken].whole is not None
-    assert found[broken].whole.degenerate == 3 * IMAGES
+    whole = found[broken].whole
+    assert whole is not None
+    assert whole.degenerate == 3 * IMAGES
     assert {head: one.degenerate for head, one in found[broken].heads.items()} == {
         "near": 0,
         "far": 3 * IMAGES,

@@ -39,7 +39,7 @@ def session(name: str) -> onnxruntime.InferenceSession:
 def test_both_networks_are_the_same_function() -> None:
     sessions = [session(name) for name in NETWORKS]
     for path in sorted((DEMO / "images/evaluation").iterdir())[:4]:
-        new, old = ([*one.run(list(HEADS), {"images": pixels(path)})] for one in sessions)
+        new, old = ([*session.run(list(HEADS), {"images": pixels(path)})] for session in sessions)
         for one, other in zip(new, old, strict=True):
             assert np.abs(one).max() > 1
             np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
@@ -103,8 +103,7 @@ def test_networks_and_data_are_under_ten_megabytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "labels"),
-    [("evaluation", "labels.json"), ("calibration", "labels-calibration.json")],
+    ("split", "labels"), [("evaluation", "labels.json"), ("calibration", "labels-calibration.json")]
 )
 def test_labels_are_coco_and_fit_their_images(split: str, labels: str) -> None:
     coco = json.loads((DEMO / labels).read_text())

@@ -9,10 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 import yaml
-from experiments import changed, checked, write, wrong
 from onnx import TensorProto, helper
-from small_networks import Builder
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.small_networks import Builder
 from trt_matrix.commands import init
 from trt_matrix.core.boxes.nms import Boxes, suppress
 from trt_matrix.core.network import graph, loading
@@ -40,8 +40,8 @@ class Detector(Builder):
         for name, first, last in (("xy", "0", "2"), ("wh", "2", "4"), ("logits", "4", "7")):
             self.node("Slice", ["raw", first, last, "2"], name)
             self.node("Sigmoid", [name], {"logits": "scores"}.get(name, f"{name}_share"))
-        for name, value in (("sixteen", 16.0), ("half", 3.0), ("iou", 0.4), ("least", 0.3)):
-            self.weight(name, np.array([value], np.float32))
+        for name, factor in (("sixteen", 16.0), ("half", 3.0), ("iou", 0.4), ("least", 0.3)):
+            self.weight(name, np.array([factor], np.float32))
         self.node("Mul", ["xy_share", "sixteen"], "centre")
         self.node("Mul", ["wh_share", "half"], "reach")
         self.node("Sub", ["centre", "reach"], "low")

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 import yaml
-from PIL import Image
 
-from tests.unit.matrices import Told
-from trt_matrix.commands.session import run_experiment
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import run_offline
+from tests.unit.new_records import new_manifest
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.boxes.decoding import DecodeError
 from trt_matrix.core.boxes.detection import detect_all
@@ -66,23 +66,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def manifest(**changes: Any) -> Manifest:
-    values: dict[str, Any] = {
-        "run_id": "run",
-        "name": "demo",
-        "created": "2026-11-23T12:00:00+00:00",
-        "baseline": "new",
-        "heads": (HeadGate(head="boxes", sqnr_db=None),),
-        "images": 2,
-        "epsilon": 1e-3,
-        "cells": (),
-        "reference": None,
-        "simulations": (),
-        "tables": {},
-        "facts": {},
-        "decode": DECODE,
-        "evaluation": PLACES,
-    }
-    return Manifest(**values | changes)
+    heads = (HeadGate(head="boxes", sqnr_db=None),)
+    fields = {"heads": heads, "images": 2, "decode": DECODE, "evaluation": PLACES} | changes
+    return new_manifest(**fields)
 
 
 def put(store: Store, array: np.ndarray[Any, Any], name: str = "array") -> StoredObject:
@@ -127,9 +113,9 @@ def test_boxes_are_decoded_once_for_their_contents(
             assert np.array_equal(boxes.corners, same.corners)
             assert np.array_equal(boxes.heads, same.heads)
     assert np.array_equal(evidence(store).changes_of(asked[1], asked[0]), changes)
-    other = evidence(store, decode=DECODE.model_copy(update={"score_threshold": 0.1}))
+    changed = evidence(store, decode=DECODE.model_copy(update={"score_threshold": 0.1}))
     with pytest.raises(AssertionError, match="it is known"):
-        other.boxes_of(asked[0])
+        changed.boxes_of(asked[0])
 
 
 def test_another_working_score_decodes_nothing_again(
@@ -282,11 +268,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """Where the results of a run with boxes are, and what it told."""
     folder = tmp_path_factory.mktemp("boxes")
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    (folder / "images").mkdir()
-    random = np.random.default_rng(3)
-    for index in range(3):
-        pixels = random.integers(0, 256, (24, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    noise_images(folder, 3, images=3, height=24)
     labels = {
         "images": [{"id": index, "file_name": f"{index}.png"} for index in range(3)],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}],
@@ -295,9 +277,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     (folder / "labels.json").write_text(json.dumps(labels))
     (folder / "matrix.yaml").write_text(yaml.safe_dump(dict(MATRIX)))
     results = folder / "results"
-    outcome = run_experiment(
-        folder / "matrix.yaml", results, select=[], offline=True, progress=Told()
-    )
+    outcome = run_offline(folder / "matrix.yaml", results)
     return results, outcome
 
 

@@ -3,16 +3,16 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-import diagnoses
-import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from PIL import Image
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit import diagnoses
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import Told, run_offline
+from tests.unit.only_fields import only_fields
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.manifest import DecodedHead, Ranked, RecordedDecode
 from trt_matrix.core.metrics import metrics
@@ -47,12 +47,7 @@ environments:
 
 def write(folder: Path, *, gate: float = 25, model: str = "tiny.onnx", images: int = 18) -> Path:
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir(exist_ok=True)
-        for index in range(images if part == "evaluation" else 4):
-            pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index:02}.png")
+    noise_images(folder, 7, calibration=4, evaluation=images, name="{:02}.png")
     names = [{"id": index, "file_name": f"{index:02}.png"} for index in range(images)]
     boxes = [
         {"id": index + 1, "image_id": index, "category_id": 1, "bbox": [2, 2, 8, 8], "area": 64}
@@ -73,20 +68,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """matrix.yaml and the results of its run."""
     folder = tmp_path_factory.mktemp("ran")
     path = write(folder)
-    session.run_experiment(path, folder / "results", select=[], offline=True, progress=Told())
+    run_offline(path, folder / "results")
     return path, folder / "results"
 
 
-def asked(what: Path | str, results: Path, **options: object) -> Diagnosis:
-    values = {"images": 64, "heads": (), "goals": (), "most_cost": 0.9, **options}
+def asked(what: Path | str, results: Path, **options: Any) -> Diagnosis:
+    values: dict[str, Any] = {"images": 64, "heads": (), "goals": (), "most_cost": 0.9, **options}
     table, output = values.pop("table", None), values.pop("output", None)
     done = diagnosed(
-        str(what),
-        results,
-        wish(**values),
-        table=table,
-        output=output,
-        progress=Told(),  # type: ignore[arg-type]
+        str(what), results, wish(**values), table=table, output=output, progress=Told()
     )
     assert done.text()
     stored = Diagnosis.model_validate_json(done.file.read_bytes())
@@ -232,7 +222,7 @@ def test_a_network_whose_float_form_is_not_known_is_refused(tmp_path: Path) -> N
 def test_images_that_are_gone_from_the_store_are_told(tmp_path: Path) -> None:
     path = write(tmp_path, images=4)
     results = tmp_path / "results"
-    session.run_experiment(path, results, select=[], offline=True, progress=Told())
+    run_offline(path, results)
     for file in (results / ".store" / "objects").glob("*.npy"):
         file.unlink()
     with pytest.raises(ConfigError, match="images are no longer stored: run it again"):
@@ -253,7 +243,7 @@ def test_ranked_rows_are_not_told_in_decibels_and_what_is_left_is() -> None:
     assert notes == ("head dets: its rows are ranked by TopK (node TopK_13): it is not looked at",)
     with pytest.raises(ConfigError, match="not looked at: name the tensor before it as head"):
         comparable(heads[1:], ranked, None, "run")
-    decode = RecordedDecode.model_construct(heads=(DecodedHead(head="dets"),))
+    decode = only_fields(RecordedDecode, heads=(DecodedHead(head="dets"),))
     kept, notes = comparable(heads, ranked, decode, "run")
     assert kept == heads
     assert "its dB say nothing, its boxes do" in notes[0]
@@ -264,7 +254,9 @@ def test_what_is_measured_is_of_the_images_that_are_simulated(ran: tuple[Path, P
     _, results = ran
     run = Store(results).open_run("latest")
     manifest = run.manifest()
-    (record,) = [one for one in run.records() if one.cell == "here/cpu/int8-shared-entropy"]
+    (record,) = [
+        record for record in run.records() if record.cell == "here/cpu/int8-shared-entropy"
+    ]
     assert manifest.reference is not None
     for images in (3, 18):
         diagnosis = asked("latest", results, images=images)

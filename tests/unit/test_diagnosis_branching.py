@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import branching_networks
-import diagnoses
 import numpy as np
 import pytest
 
+from tests.unit import branching_networks, diagnoses
 from trt_matrix.core.diagnosis.quantisers import quantised
 from trt_matrix.core.diagnosis.record import Diagnosis
 from trt_matrix.core.diagnosis.tensors import BEYOND_DB, clamps

@@ -5,15 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import diagnoses
-import h200
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-import small_networks as networks
 from PIL import Image
 
+from tests.unit import diagnoses, h200
+from tests.unit import small_networks as networks
 from trt_matrix.containers.job.reductions import compare
 from trt_matrix.core.diagnosis.carried import carried, implicit
 from trt_matrix.core.diagnosis.engine_loss import SeenBuild, by_position

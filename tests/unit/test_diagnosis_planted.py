@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import diagnoses
 import numpy as np
 import pytest
 
+from tests.unit import diagnoses
 from trt_matrix.core.diagnosis.quantisers import DiagnosisError
 from trt_matrix.core.diagnosis.record import Diagnosis, HeadDiagnosis
 from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT
@@ -19,12 +20,9 @@ SEEDS = [0, 1, 2]
 UINT8 = replace(ONNXRUNTIME, unsigned_activations=True)
 
 
-def diagnosed(subject: Subject, **wish: object) -> Diagnosis:
+def diagnosed(subject: Subject, **wish: Any) -> Diagnosis:
     return diagnose(
-        subject,
-        DiagnosisWish(**wish),
-        Store(subject.folder / "results"),
-        lambda _: None,  # type: ignore[arg-type]
+        subject, DiagnosisWish(**wish), Store(subject.folder / "results"), lambda _: None
     )
 
 
@@ -82,7 +80,7 @@ def test_one_weight_channel_of_300_times_the_others_is_named_and_only_that_layer
     ]
     suspect = head(found, "head_c").suspects[0]
     assert (suspect.kind, suspect.name) == ("weights", "c1")
-    assert not [one for one in head(found, "head_a").suspects if one.group == "c1"]
+    assert not [suspect for suspect in head(found, "head_a").suspects if suspect.group == "c1"]
     assert found.search.chosen is not None
     assert found.search.chosen.layers == ("c1",)
     # A scale for each channel cures it, too: then nothing is wrong.
@@ -228,12 +226,12 @@ def test_a_killed_analysis_goes_on_from_the_images_that_it_had(
     subject = diagnoses.subject(diagnoses.three_heads(), tmp_path, gates={"head_a": 15})
     real, calls = Evaluation._computed, []
 
-    def counted(self: Evaluation, index: int, states: list[object], boxed: int) -> object:
+    def counted(self: Evaluation, index: int, states: Any, boxed: int) -> object:
         if len(states) > 5:
             calls.append(index)
             if len(calls) == 4:
                 raise KeyboardInterrupt
-        return real(self, index, states, boxed)  # type: ignore[arg-type]
+        return real(self, index, states, boxed)
 
     monkeypatch.setattr(Evaluation, "_computed", counted)
     with pytest.raises(KeyboardInterrupt):

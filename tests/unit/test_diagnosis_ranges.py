@@ -67,8 +67,7 @@ def test_a_table_of_the_images_that_are_judged_is_not_taken_from(tmp_path: Path)
     one = subject(three_heads(layers=1), tmp_path, factors={"trunk1_out": 0.05})
     seen = {
         name: dataclasses.replace(
-            table,
-            provenance=dataclasses.replace(table.provenance, images_sha256=one.images_sha256),
+            table, provenance=dataclasses.replace(table.provenance, images_sha256=one.images_sha256)
         )
         for name, table in one.others.items()
     }

@@ -196,6 +196,7 @@ def test_no_member_can_go_and_the_cost_is_near_the_least(
     cheapest = min((one.cost(chosen) for chosen in sets if good(chosen)), default=None)
     assume(cheapest is not None)
     assert result.chosen is not None
+    assert cheapest is not None
     assert good(result.chosen.layers)
     assert result.minimal
     for layer in result.chosen.layers:

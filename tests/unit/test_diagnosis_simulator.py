@@ -3,15 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-import diagnoses
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from tests.unit import diagnoses
+from tests.unit import small_networks as networks
 from trt_matrix.core.diagnosis.groups import groups
 from trt_matrix.core.diagnosis.quantisers import (
     DiagnosisError,
@@ -89,7 +89,7 @@ def test_any_layers_in_float_give_the_bits_of_the_placed_network(
     image = diagnoses.images(1, seed=5)
     leaving = excluding(simulator.found, table, options)
     layers = sorted(simulator.found.state.layers)
-    sets = ([], layers[:1], layers[1:], layers[::2], layers)
+    sets: tuple[list[str], ...] = ([], layers[:1], layers[1:], layers[::2], layers)
     simulator = simulator.covering([leaving(frozenset(chosen)) for chosen in sets])
     floats = simulator.base(image, State())
     integers = simulator.base(image, simulator.found.state)
@@ -251,11 +251,7 @@ def test_a_tensor_on_its_own_is_quantised_as_the_operators_do(
         tensor_theory.name
         for tensor_theory in theories.values()
         if "clipped" in tensor_theory.causes
-    } == {
-        "b_in",
-        "b_mid",
-        "image",
-    }
+    } == {"b_in", "b_mid", "image"}
 
 
 def test_a_float_network_that_overflows_is_refused_with_its_tensor(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trt_matrix.core.diagnosis.quantisers import activation, weights
+from trt_matrix.core.diagnosis.quantisers import Part, activation, weights
 from trt_matrix.core.diagnosis.tensors import (
     ROUNDING,
     Cause,
@@ -72,7 +72,7 @@ def test_a_tensor_of_zeros_has_nothing_wrong_and_no_number_that_is_none() -> Non
 
 
 def test_what_is_avoidable_is_taken_off_what_rounding_alone_predicts() -> None:
-    alone = {(activation("x"),): 1e-2, (weights("c"),): 1e-3}
+    alone: dict[tuple[Part, ...], float] = {(activation("x"),): 1e-2, (weights("c"),): 1e-3}
     known = {activation("x"): theory(mse=1.0, best_mse=0.01), weights("c"): theory()}
     found, avoidable = expected(alone, known, simulated=1.1e-2)
     assert found.parts == pytest.approx(1.1e-2)
@@ -83,7 +83,7 @@ def test_what_is_avoidable_is_taken_off_what_rounding_alone_predicts() -> None:
 
 
 def test_a_head_that_rounding_explains_is_not_called_wrong() -> None:
-    alone = {(activation("x"),): 1e-2}
+    alone: dict[tuple[Part, ...], float] = {(activation("x"),): 1e-2}
     found, _ = expected(alone, {activation("x"): theory()}, simulated=1e-2)
     assert found.beyond_db == pytest.approx(0.0)
 

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.unit.judgements import FP32, cell_result, head, judgement
-from trt_matrix.core.cells import Pass, Precision, Status
+from tests.unit.new_records import new_measurement, new_record, new_start, remeasured
 from trt_matrix.core.evidence import disturbed, latency_disturbed, timed, watched
-from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
+from trt_matrix.core.records import LatencySamples, Measurement, Record
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.latency import latency_verdicts
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -24,29 +25,19 @@ def record(environment: str, *rounds: tuple[float, str | None]) -> Record:
     """Returns a record of these (median seconds, what disturbed the start), in turn before and after
     the baseline's."""
     first = environment == "base"
-    return Record(
-        cell=f"{environment}/gpu:0/fp32",
-        environment=environment,
-        device="gpu:0",
-        pass_=Pass(precision=Precision.FP32),
-        status=Status.OK,
-        measurements=tuple(
-            Measurement(
-                fingerprint=f"{environment}-{repeat}",
-                name="fp32",
-                repeat=repeat,
-                status=Status.OK,
-                model_sha256="0",
-                latency=LatencySamples(batch=1, samples_s=(median,), warm_up=1),
-                start=Start(
-                    environment=environment, device="gpu:0", identity={}, probe={}, command=(),
-                    started=f"2026-11-23T12:{2 * repeat + ((repeat % 2 == 1) is first):02}:00+00:00",
-                    wall_s=1.0, disturbed=reason,
-                ),
-            )
-            for repeat, (median, reason) in enumerate(rounds)
-        ),
-    )  # fmt: skip
+    measurements = [
+        new_measurement(
+            fingerprint=f"{environment}-{repeat}",
+            repeat=repeat,
+            latency=LatencySamples(batch=1, samples_s=(median,), warm_up=1),
+            start=new_start(
+                started=f"2026-11-23T12:{2 * repeat + ((repeat % 2 == 1) is first):02}:00+00:00",
+                disturbed=reason,
+            ),
+        )
+        for repeat, (median, reason) in enumerate(rounds)
+    ]
+    return new_record(environment, measurements=measurements, device="gpu:0")
 
 
 def medians(rounds: Sequence[Measurement]) -> list[float]:
@@ -75,24 +66,19 @@ def test_a_quiet_record_has_no_mark() -> None:
 
 
 def test_a_gpu_that_nobody_looked_at_is_told() -> None:
-    def looked_at(one: Record, *which: int) -> Record:
-        measurements = tuple(
-            each.model_copy(update={"start": each.start.model_copy(update={"gpu": {"before": {}}})})
-            if each.start and index in which
-            else each
-            for index, each in enumerate(one.measurements)
-        )
-        return one.model_copy(update={"measurements": measurements})
+    def looked_at(record: Record, *which: int) -> Record:
+        def gpu(measurement: Measurement) -> dict[str, Any]:
+            return {"gpu": {"before": {}}} if measurement.repeat in which else {}
+
+        return remeasured(record, gpu, "start")
 
     quiet = record("a", (0.01, None), (0.02, None))
     assert watched(looked_at(quiet, 0, 1)) is True
     assert watched(looked_at(quiet, 1)) is False
     assert watched(quiet) is False
     assert watched(quiet.model_copy(update={"device": "cpu"})) is None
-    untimed = tuple(
-        measurement.model_copy(update={"latency": None}) for measurement in quiet.measurements
-    )
-    assert watched(quiet.model_copy(update={"measurements": untimed})) is None, "nothing to doubt"
+    untimed = remeasured(quiet, lambda _: {"latency": None})
+    assert watched(untimed) is None, "nothing to doubt"
     spoilt = looked_at(record("a", (0.01, None), (0.05, BUSY)), 1)
     assert watched(spoilt) is False, "of the repeat that counts"
 
@@ -115,8 +101,8 @@ BASE = record("base", (0.0100, None), (0.0101, None), (0.0099, None), (0.0100, N
 
 def test_a_slowdown_of_a_disturbed_gpu_is_no_regression() -> None:
     rounds = (0.0130, 0.0131, 0.0129, 0.0130)
-    quiet = record("slow", *((one, None) for one in rounds))
-    spoilt = record("slow", *((one, BUSY) for one in rounds))
+    quiet = record("slow", *((round_, None) for round_ in rounds))
+    spoilt = record("slow", *((round_, BUSY) for round_ in rounds))
     assert told(BASE, quiet)["slow/gpu:0/fp32"].kind is Kind.LATENCY_REGRESSION
     verdict = told(BASE, spoilt)["slow/gpu:0/fp32"]
     assert verdict.kind is Kind.INCONCLUSIVE

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import changed, config
 
+from tests.unit.experiments import changed, config
 from trt_matrix.environments.docker.environment import DockerEnvironment, NgcEnvironment
 from trt_matrix.environments.factory import axes_of, engine_options_of, environments_of
 from trt_matrix.errors import ConfigError

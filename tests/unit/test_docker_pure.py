@@ -312,7 +312,7 @@ SMI = """0, NVIDIA H200, GPU-5a1f2a3b-1111-2222-3333-444455556666, 9.0, 143771, 
 def test_gpus_of_another_machine() -> None:
     driver = driver_of(SMI)
     assert driver.version == "580.65.06"
-    assert [(one.index, one.capability, one.data_centre) for one in driver.gpus] == [
+    assert [(gpu.index, gpu.capability, gpu.data_centre) for gpu in driver.gpus] == [
         (0, (9, 0), True),
         (1, (8, 6), False),
     ]

@@ -2,11 +2,12 @@
 
 import posixpath
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.programs import ran
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^()\s]+(?:\([^()\s]*\))?)\)")
@@ -15,10 +16,7 @@ MENTION = re.compile(r"(?<![\w/.-])docs/[\w/-]+\.(?:md|png|svg)\b")
 
 
 def tracked() -> list[str]:
-    told = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    told = ran("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT)
     return sorted({name for name in told.stdout.splitlines() if (ROOT / name).is_file()})
 
 

@@ -276,7 +276,7 @@ def put(content: Any, place: tuple[str | int, ...], value: Any, joined: Joined) 
     if not place:
         return joined(content, value)
     step, *rest = place
-    copied = list(content) if isinstance(content, list) else dict(content)
+    copied: Any = list(content) if isinstance(content, list) else dict(content)
     copied[step] = put(content[step], tuple(rest), value, joined)
     return copied
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments import changed
 
+from tests.unit.experiments import changed
 from tests.unit.hosts import gpu, host
 from trt_matrix.commands import doctor
 from trt_matrix.commands.doctor import examine

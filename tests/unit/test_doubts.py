@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_networks import detector
-from test_shipped_run import FOLDERS, Ran
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import Told, run_offline
+from tests.unit.small_networks import detector
+from tests.unit.test_shipped_run import FOLDERS, Ran
 
 GUESS = "the size [640, 640] and the preprocessing are guesses, see guessed (line "
 
@@ -18,7 +17,7 @@ def again(ran: Ran, **settings: object) -> tuple[str, str, Told]:
     written = yaml.safe_load(ran.source.read_text()) | settings
     ran.source.write_text(yaml.safe_dump(written))
     told = Told()
-    session.run_experiment(ran.source, ran.results, select=[], offline=True, progress=told)
+    run_offline(ran.source, ran.results, told=told)
     latest = ran.results / "latest"
     return (latest / "report.html").read_text(), (latest / "summary.md").read_text(), told
 

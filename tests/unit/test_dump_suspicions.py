@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dump_files import RNG, VALUES, only, written
 
+from tests.unit.dump_files import RNG, VALUES, only, written
 from trt_matrix.dumps.suspicions import looks_like_text, other_dtype, other_layouts
-from trt_matrix.dumps.tensor import (
-    sample,
-)
+from trt_matrix.dumps.tensor import sample
 
 # Suspicions
 

@@ -9,20 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dump_files import VALUES, npy, only, read, written
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.dump_files import VALUES, npy, only, read, written
 from trt_matrix.dumps.files import files_below, shapes_that_fit, tensors
 from trt_matrix.dumps.suspicions import other_dtype
-from trt_matrix.dumps.tensor import (
-    ByteOrder,
-    ChannelOrder,
-    DType,
-    DumpError,
-    FileFormat,
-    sample,
-)
+from trt_matrix.dumps.tensor import ByteOrder, ChannelOrder, DType, DumpError, FileFormat, sample
 
 
 def reason(path: Path, form: FileFormat | None = None) -> str:

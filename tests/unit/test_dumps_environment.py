@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
-from tests.unit.matrices import Told
+from tests.unit import small_networks as networks
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import CellResult
@@ -199,9 +199,7 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def done(experiment: Path) -> Outcome:
-    return session.run_experiment(
-        experiment / "matrix.yaml", experiment / "results", select=[], offline=True, progress=Told()
-    )
+    return run_offline(experiment / "matrix.yaml")
 
 
 def cell(done: Outcome, beginning: str) -> CellResult:
@@ -214,10 +212,7 @@ def cell(done: Outcome, beginning: str) -> CellResult:
 def test_only_what_was_recorded_is_planned(done: Outcome) -> None:
     assert [
         result.cell.id for result in done.judgement.cells if result.cell.environment == "app"
-    ] == [
-        "app/gpu:P4/fp32",
-        "app/gpu:P4/int8-implicit-own",
-    ]
+    ] == ["app/gpu:P4/fp32", "app/gpu:P4/int8-implicit-own"]
 
 
 @pytest.mark.parametrize("name", ["big-endian", "npz", "channels-last", "indexed"])
@@ -337,12 +332,8 @@ def test_the_next_run_reads_only_what_changed(done: Outcome, experiment: Path) -
     told = Told()
     folder = experiment / "recorded/npz"
     os.utime(folder / "0000.npz", ns=(1, 1))
-    again = session.run_experiment(
-        experiment / "matrix.yaml",
-        experiment / "results",
-        select=["app/*", "npz/*", "indexed/*"],
-        offline=True,
-        progress=told,
+    again = run_offline(
+        experiment / "matrix.yaml", select=["app/*", "npz/*", "indexed/*"], told=told
     )
     assert {result.cell.environment: result.reused for result in again.judgement.cells} == {
         "app": True,
@@ -362,7 +353,7 @@ def test_a_plan_tells_the_repeats_that_were_recorded(done: Outcome, experiment: 
         f"absent/gpu:recorded/fp32      unavailable: {experiment}/recorded/absent: no such folder "
         "of recorded outputs",
     ]
-    assert [one["repeats"] for one in planned.summary()["cells"]] == [2, 2, 1, 1]
+    assert [cell["repeats"] for cell in planned.summary()["cells"]] == [2, 2, 1, 1]
 
 
 # What matrix.yaml may say

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit.matrices import run_offline
 from trt_matrix.config.matrix import validate
 from trt_matrix.config.yaml_file import Document
 from trt_matrix.core.verdicts.verdict import Kind
@@ -31,9 +30,7 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     (tmp_path / "record.py").write_text(program)
     (tmp_path / "matrix.yaml").write_text(f"repeats: 1\n{matrix}")  # the same bits each time
     subprocess.run([sys.executable, "record.py"], cwd=tmp_path, check=True, capture_output=True)
-    run = session.run_experiment(
-        tmp_path / "matrix.yaml", tmp_path / "results", select=[], offline=True, progress=Told()
-    )
+    run = run_offline(tmp_path / "matrix.yaml")
     [cell_result] = [
         result for result in run.judgement.cells if result.cell.id == "my-program/cpu/int8-own"
     ]
@@ -52,9 +49,9 @@ def test_the_example_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path
     # Another processor sums float32 in another order: its last digit may be another one.
     number = r"(\d+\.\d)"
     pattern = re.sub(r"\d\\\.\d", lambda _: number, re.escape(known))
-    cell_result = re.search(pattern, told)
-    assert cell_result, told
-    assert [float(group) for group in cell_result.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
+    match = re.search(pattern, told)
+    assert match, told
+    assert [float(group) for group in match.groups()] == pytest.approx([2.8, 2.9], abs=0.15)
 
 
 def test_the_entries_of_the_page_are_valid() -> None:

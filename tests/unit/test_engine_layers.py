@@ -3,8 +3,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-import small_networks as networks
 
+from tests.unit import small_networks as networks
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.layers.engine_layers import EngineLayer, engine_share
 from trt_matrix.core.network import shapes
@@ -116,10 +116,7 @@ def test_layers_of_a_result(tmp_path: Path) -> None:
     ]
     answers = folder(tmp_path, layers={"schema_version": 1, "source": "log", "layers": told})
     found = shares_of_layers(
-        answers.layers("int8", "layers"),
-        tmp_path / "given.onnx",
-        [("s", "small")],
-        quantised=True,
+        answers.layers("int8", "layers"), tmp_path / "given.onnx", [("s", "small")], quantised=True
     )
     assert found["s"].ratio == 1.0
 

@@ -3,14 +3,15 @@
 import dataclasses
 import functools
 import json
+import math
 from typing import Any
 
-import h200
 import onnx
 import pytest
-from small_networks import resized
 
-from tests.unit import judgements
+from tests.unit import h200, judgements
+from tests.unit.only_fields import only_fields
+from tests.unit.small_networks import resized
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.simulated import Simulated
 from trt_matrix.core.answers.strips import best_fix
@@ -71,7 +72,7 @@ def test_the_h200_lost_two_heads_by_unequal_ranges_and_none_by_equal_ones() -> N
     for folder in (MIXED, EQUAL):
         for result in judged(folder).cells:
             found[folder.name, result.cell.pass_.name] = {
-                head.head: head.error.sqnr_db for head in result.heads
+                head.head: head.error.sqnr_db or math.nan for head in result.heads
             }
     lost = found["h200-mixed", "int8-implicit-shared-file"]
     held = found["h200-mixed", "int8-implicit-mixed"]
@@ -115,7 +116,7 @@ def test_the_verdict_on_the_h200_is_the_implicit_scales_and_the_first_fix_holds_
 ):
     judgement = judged(MIXED)
     for head in ("medium", "small"):
-        (answer,) = [one for one in judgement.answers if one.head == head]
+        (answer,) = [answer for answer in judgement.answers if answer.head == head]
         assert answer.findings[0].kind is Kind.IMPLICIT_REGRESSION
     first = judgement.fixes[0]
     assert (first.kind, first.basis) == (FixKind.LAYERS, Basis.MEASURED)
@@ -159,9 +160,10 @@ def loss(*ways: ImplicitBuilds) -> EngineLoss:
 
 
 def diagnosis(engine_loss: EngineLoss | None) -> Diagnosis:
-    return Diagnosis.model_construct(
+    return only_fields(
+        Diagnosis,
         engine_loss=engine_loss,
-        search=SearchRecord.model_construct(chosen=None, best=None),
+        search=only_fields(SearchRecord, chosen=None, best=None),
         table_sha256="none of these",
         placement="",
         mix=None,

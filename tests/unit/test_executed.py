@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from small_networks import Builder, image
 
+from tests.unit import small_networks as networks
+from tests.unit.small_networks import Builder, image
 from trt_matrix.core.layers.executed import executed_share
 from trt_matrix.core.network import shapes
 from trt_matrix.core.network.calibration_graph import calibration_model

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from experiments import changed, write
 
+from tests.unit.experiments import changed, write
 from tests.unit.hosts import gpu, host
 from trt_matrix.core.cells import Status
 from trt_matrix.environments import preflight

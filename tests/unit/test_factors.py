@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from probes import library, start
 
+from tests.unit.probes import library, start
 from trt_matrix.core.factors.cell_factors import NOT_MAPPED, EffectKind, difference, factors, title
 from trt_matrix.core.records import Start
 

@@ -2,8 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import changed, config
 
+from tests.unit.experiments import changed, config
 from trt_matrix.core.cells import Precision
 from trt_matrix.environments.factory import axes_of, engine_options_of, environments_of
 

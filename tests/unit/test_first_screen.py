@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import h200
-from tests.unit.fixes import MINMAX, boxes, cell
+from tests.unit.fixes import boxes, cell
 from tests.unit.fixes import told as fixes_of
 from tests.unit.judgements import (
     BASELINE,
@@ -20,6 +20,7 @@ from tests.unit.judgements import (
     judgement,
     whole,
 )
+from tests.unit.passes import MINMAX
 from tests.unit.random_judgements import FP16, Draw
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline

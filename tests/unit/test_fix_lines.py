@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tests.unit.fixes import MINMAX, MIXED, boxes, cell, diagnosis, told
+from tests.unit.fixes import MIXED, boxes, cell, diagnosis, told
 from tests.unit.judgements import BASELINE
+from tests.unit.passes import MINMAX
 from trt_matrix.core.fix import Basis
 from trt_matrix.judging.outcome import Outcome
 from trt_matrix.report.fix_lines import fix_rows, lines, on_card

@@ -9,7 +9,6 @@ import pytest
 from tests.unit import h200, random_judgements
 from tests.unit.fixes import (
     IMPLICIT,
-    MINMAX,
     MIXED,
     PER_TENSOR,
     PLACED,
@@ -24,6 +23,7 @@ from tests.unit.fixes import (
     told,
 )
 from tests.unit.judgements import BASELINE, SHARED, whole
+from tests.unit.passes import MINMAX
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.fixes import with_fixes
 from trt_matrix.core.answers.headline import headline
@@ -95,7 +95,7 @@ def test_a_table_that_only_another_version_ran_is_not_this_ones() -> None:
 
 
 def test_a_table_that_is_better_by_what_builds_differ_is_none() -> None:
-    noisy = {"noise": 0.005, "fixed": False}
+    noisy: dict[str, Any] = {"noise": 0.005, "fixed": False}
     assert told(cell(BASELINE, **noisy), cell(BASELINE, MINMAX, 17, **noisy)).fixes == ()
     assert kinds(told(cell(BASELINE), cell(BASELINE, MINMAX, 17))) == [FixKind.TABLE]
 
@@ -386,7 +386,7 @@ def test_times_that_were_taken_at_other_times_are_not_compared(
 
     plain = at(cell(BASELINE, whole=boxes(20, 0.1), latency_s=0.010), "10:00:00")
     mixed = at(cell(BASELINE, MIXED, 22.4, whole=boxes(2, 0.01), latency_s=0.2), later)
-    (fix,) = [one for one in told(plain, mixed).fixes if one.kind is FixKind.LAYERS]
+    (fix,) = [fix for fix in told(plain, mixed).fixes if fix.kind is FixKind.LAYERS]
     assert (fix.reaches.latency_s is not None) is known
     judged = told(plain, mixed)
     cost = dict(headline(judged).facts)["The fix costs"]

@@ -1,16 +1,8 @@
 """Another version as a way out: only where a test says that it is better, or Q/DQ nodes where scales are implicit."""
 
-from tests.unit.fixes import (
-    IMPLICIT,
-    MINMAX,
-    better,
-    cell,
-    kinds,
-    only,
-    regression,
-    told,
-)
+from tests.unit.fixes import IMPLICIT, better, cell, kinds, only, regression, told
 from tests.unit.judgements import BASELINE, SHARED
+from tests.unit.passes import MINMAX
 from trt_matrix.core.fix import FixKind
 from trt_matrix.core.verdicts.equivalence import Equivalence
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -68,8 +60,7 @@ def test_the_baseline_itself_may_be_the_worse_one() -> None:
 def test_a_version_that_runs_float_is_no_fix() -> None:
     nothing = Verdict(kind=Kind.NOTHING_QUANTISED, cell="c", head="small", why="float")
     judgement = told(
-        cell("old", verdicts=[regression("old")]),
-        cell(BASELINE, small_db=90, verdicts=[nothing]),
+        cell("old", verdicts=[regression("old")]), cell(BASELINE, small_db=90, verdicts=[nothing])
     )
     assert judgement.fixes == ()
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from made_cells import IMAGES, builds, floating, judged, told
 from scipy import stats
 
+from tests.unit.made_cells import IMAGES, builds, floating, judged, told
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.verdicts.verdict import Kind
 

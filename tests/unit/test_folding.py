@@ -1,6 +1,7 @@
 """Layers are folded into boxes: all of them, once, without a loop, and no further than is needed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from trt_matrix.report.folding import Item, fold
 
 
-def item(*reads: int, part: str = "all", operator: str = "Conv", **more: object) -> Item:
+def item(*reads: int, part: str = "all", operator: str = "Conv", **more: Any) -> Item:
     return Item(reads=reads, part=part, operator=operator, **{"alike": "int8"} | more)
 
 
@@ -23,7 +24,7 @@ def graphs(draw: st.DrawFn) -> list[Item]:
     items: list[Item] = []
     for place in range(draw(st.integers(1, 40))):
         reads = draw(st.sets(st.integers(0, place - 1), max_size=3)) if place else set()
-        least = max((int(items[read].part) for read in reads), default=0)
+        least = max((int(str(items[read].part)) for read in reads), default=0)
         items.append(
             Item(
                 reads=tuple(sorted(reads)),

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from experiments import checked, write
 from onnx import helper
-from small_networks import Builder, operators, run
 
+from tests.unit import small_networks as networks
+from tests.unit.experiments import checked, write
+from tests.unit.small_networks import Builder, operators, run
 from trt_matrix.core.network.functions import inlined
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.qdq.explicit import place

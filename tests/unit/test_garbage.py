@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.unit.new_records import new_manifest, new_measurement, new_record
 from trt_matrix.commands.gc import Collected, age, collect, collect_in
-from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Calibration, Measurement, Record, StoredObject, digest
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import Calibration, Measurement, StoredObject, digest
 from trt_matrix.core.tables.table import Provenance, from_ranges
 from trt_matrix.errors import ConfigError, StoreError
 from trt_matrix.store.results import RunFolder, Store
@@ -36,11 +36,8 @@ def array(store: Store, value: float) -> StoredObject:
 
 def measured(store: Store, value: float) -> Measurement:
     """Stores a measurement whose output is `value` everywhere."""
-    measurement = Measurement(
+    measurement = new_measurement(
         fingerprint=digest(["measurement", value]),
-        name="fp32",
-        repeat=0,
-        status=Status.OK,
         model_sha256=store.put(b"network", ".onnx").sha256,
         outputs={"small": array(store, value)},
     )
@@ -64,32 +61,17 @@ def finished(store: Store, value: float, days_ago: float, *, amax: float = 1.0) 
     reference, measurement = measured(store, 0.0), measured(store, value)
     table = calibrated(store, amax)
     cell = "a/cpu/fp32"
-    run.write_record(
-        Record(
-            cell=cell,
-            environment="a",
-            device="cpu",
-            pass_=Pass(precision=Precision.FP32),
-            status=Status.OK,
-            measurements=(measurement,),
-        )
-    )
+    run.write_record(new_record("a", measurements=(measurement,)))
     run.write_text("report.html", "<html>")
     store.sums(measurement.outputs["small"], reference.outputs["small"], 1e-3)
     run.write_manifest(
-        Manifest(
+        new_manifest(
             run_id=run.id,
-            name="demo",
-            created=NOW.isoformat(),
             baseline="a",
-            heads=(),
             images=4,
-            epsilon=1e-3,
             cells=(cell,),
             reference=reference,
-            simulations=(),
             tables={table: {}},
-            facts={},
         )
     )
     run.make_latest()
@@ -308,7 +290,7 @@ def _collect_and_die(results: Path, after: int) -> None:
         left[0] -= 1
         unlink(path, missing_ok)
 
-    Path.unlink = fatal  # type: ignore[method-assign]
+    Path.unlink = fatal  # type: ignore[assignment, method-assign]
     collect_in(results, keep=1, older_than=None, now=NOW, dry_run=False)
 
 

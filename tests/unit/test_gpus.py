@@ -147,12 +147,7 @@ QUIET = GpuState(
     held_back_ns={"heat": 0, "power": 5},
 )
 LATER = dataclasses.replace(
-    QUIET,
-    time_ns=11 * 10**9,
-    sm_clock_mhz=1980,
-    power_w=294.0,
-    temperature_c=62,
-    utilisation=0.9,
+    QUIET, time_ns=11 * 10**9, sm_clock_mhz=1980, power_w=294.0, temperature_c=62, utilisation=0.9
 )
 """After a job of ours: warm, its clocks up, its last kernels still in the sample."""
 

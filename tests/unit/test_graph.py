@@ -1,12 +1,12 @@
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from small_networks import Builder, image
 
+from tests.unit import small_networks as networks
+from tests.unit.small_networks import Builder, image
 from trt_matrix.core.network import graph, loading, shapes
 from trt_matrix.core.network.canonical import canonical, opset
 from trt_matrix.core.network.graph import GraphError

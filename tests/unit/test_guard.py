@@ -95,8 +95,7 @@ def test_equal_versions_whose_builds_choose_are_rarely_held_for_different() -> N
     for share in (0.1, 0.3, 0.5, 0.9):
         accused = 0
         for _ in range(tries):
-            x = generator.random((heads, versions, builds)) < share
-            x = x + 0.0
+            x = (generator.random((heads, versions, builds)) < share) + 0.0
             accused += any(
                 x[head, version].mean() > x[head, 0].mean()
                 and (versions - 1)

@@ -114,7 +114,7 @@ def test_the_layer_is_named_that_loses_the_heads(judgement: Judgement) -> None:
     assert max(small.worse_db) < 17.3
     assert len(small.held_db) == 7
     assert min(small.better_db) > 22.4
-    (answer,) = (one for one in judgement.answers if one.head == "small")
+    (answer,) = (answer for answer in judgement.answers if answer.head == "small")
     assert answer.fault == "a layer's: neck8/upsample/Resize in int8"
     assert "out of int8: fp32_layers" in answer.advice
     assert answer.confidence == "tested: held in floating point, 7 builds of 7 recovered"

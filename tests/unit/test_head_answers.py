@@ -1,6 +1,7 @@
 """Whose fault it is, how sure that is and what to do: said first, of every head."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 EFFECT = Effect(log=4 * DB, low=3 * DB, high=5 * DB, p=1e-9, typical=3.5 * DB, builds=3)
 
 
-def verdict(kind: Kind, **changes: object) -> Verdict:
+def verdict(kind: Kind, **changes: Any) -> Verdict:
     values = {"cell": "c", "head": "small", "effect": EFFECT, "against": "base/cpu/x"}
     return Verdict(**{"kind": kind, **values, **changes})
 
@@ -32,7 +33,7 @@ def told(*cells: CellResult, blame: str = "") -> dict[str, str]:
 
 def with_verdicts(
     name: str, *verdicts: Verdict, pass_: Pass = SHARED, calibration: float = 0.002,
-    gate_sqnr_db: float | None = 18, **changes: object,
+    gate_sqnr_db: float | None = 18, **changes: Any,
 ) -> CellResult:  # fmt: skip
     """Returns a cell whose head keeps 20 dB and all of its boxes."""
     changes = {"boxes": boxes(), **changes}
@@ -87,8 +88,7 @@ def test_confounded_factors_name_the_environment_to_add() -> None:
 def test_bit_identical_builds_are_said_to_be_no_noise() -> None:
     exact = dataclasses.replace(EFFECT, same_bits=True)
     one = told(
-        with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, effect=exact)),
-        with_verdicts(BASELINE),
+        with_verdicts("old", verdict(Kind.ENGINE_REGRESSION, effect=exact)), with_verdicts(BASELINE)
     )
     assert (
         one["confidence"] == "builds are bit-identical; by chance in fewer than 1 of 200 matrices"
@@ -132,7 +132,10 @@ def test_what_is_not_decided_says_what_it_looks_like_and_what_would_decide(
 def test_the_first_cause_stands_first_and_the_others_are_kept() -> None:
     everything = [verdict(kind, why="why") for kind in Kind if kind is not Kind.OK]
     (answer,) = answers(("small",), [with_verdicts("old", *everything)], BASELINE)
-    assert [each.kind for each in answer.findings[:2]] == [Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION]
+    assert [finding.kind for finding in answer.findings[:2]] == [
+        Kind.BROKEN_OUTPUT,
+        Kind.FP32_REGRESSION,
+    ]
     kinds = {finding.kind for finding in answer.findings}
     # What did not run has no head, and a latency is about the whole cell.
     assert kinds == set(Kind) - {Kind.OK, Kind.LATENCY_REGRESSION, Kind.COULD_NOT_RUN}
@@ -201,7 +204,7 @@ def test_what_all_versions_lose_is_said_of_all() -> None:
 def test_a_fallback_alone_is_no_fault() -> None:
     better = with_verdicts("old", verdict(Kind.PRECISION_FALLBACK))
     (answer,) = answers(("small",), [better, with_verdicts(BASELINE)], BASELINE)
-    assert [each.kind for each in answer.findings] == [Kind.PRECISION_FALLBACK]
+    assert [finding.kind for finding in answer.findings] == [Kind.PRECISION_FALLBACK]
     assert answer.clean
     assert not answer.findings[0].fails
 

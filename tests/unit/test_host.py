@@ -29,7 +29,7 @@ def facts(info: dict[str, Any], *, local: bool = True, **more: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
 
 
 def test_an_engine_without_gpus(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_nvidia_runtime() -> None:
 
 
 def test_the_hook_serves_without_a_registered_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert facts({}).nvidia_runtime is True
     assert facts({}, local=False).nvidia_runtime is False  # another machine's programs are not ours
 

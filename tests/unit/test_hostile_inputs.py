@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from experiments import changed, settings, write, wrong
 
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, settings, write, wrong
 from trt_matrix.commands.session import init
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.boxes.decoding import DecodeError

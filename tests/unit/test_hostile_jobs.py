@@ -15,10 +15,11 @@ from typing import cast
 import numpy as np
 import pytest
 from docker.models.containers import Container
-from matrices import FP32, SHARED, Trial, store_of
 
 from tests.fakes.environment import HONEST, ScriptedEnvironment
 from tests.unit.hostile_jobs import BAD_ANSWERS, LINKS
+from tests.unit.matrices import Trial, store_of
+from tests.unit.passes import FP32, SHARED
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Record
 from trt_matrix.environments.docker import remote_files

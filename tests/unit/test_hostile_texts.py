@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matrices import FP32, Trial
 from rich.console import Console
 
 from tests.fakes.environment import HONEST, ScriptedEnvironment
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32
 from trt_matrix.commands.console import PlainProgress, Terminal
 from trt_matrix.core.cells import Status
 from trt_matrix.core.words import one_line, visible

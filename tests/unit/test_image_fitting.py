@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trt_matrix.config.data import Filter, Preprocess
-from trt_matrix.inputs.images import (
-    ImagePlacement,
-    fit,
-    placement,
-)
+from trt_matrix.inputs.images import ImagePlacement, fit, placement
 
 
 @pytest.mark.parametrize("filter_", ["bilinear", "linear", "lanczos", "nearest"])
@@ -76,10 +72,7 @@ def linear(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArra
         total = np.zeros(3)
         for j, i in np.ndindex(2, 2):
             weight = (1 - abs(v - top - j)) * (1 - abs(u - left - i))
-            row, column = (
-                min(max(top + j, 0), rows - 1),
-                min(max(left + i, 0), columns - 1),
-            )
+            row, column = (min(max(top + j, 0), rows - 1), min(max(left + i, 0), columns - 1))
             total += weight * pixels[row, column]
         made[y, x] = total
     return made

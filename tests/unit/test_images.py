@@ -5,12 +5,13 @@ import random
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from experiments import image
 from PIL import Image
 
+from tests.unit.experiments import image
 from trt_matrix.config.data import Preprocess
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.images import (
@@ -31,7 +32,7 @@ RGBA = Preprocess(color="rgba")
 GRAY = Preprocess(color="gray")
 
 
-def save(path: Path, pixels: object, **options: object) -> Path:
+def save(path: Path, pixels: object, **options: Any) -> Path:
     Image.fromarray(np.asarray(pixels)).save(path, **options)
     return path
 

@@ -4,14 +4,14 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from experiments import checked, image, problems
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from public_networks import dynamic, half, paddle, rt_detr, ssd
-from small_networks import Builder, detector
-from test_samples import sound, two_frames
 
+from tests.unit.experiments import checked, image, problems
+from tests.unit.public_networks import dynamic, half, paddle, rt_detr, ssd
+from tests.unit.small_networks import Builder, detector
+from tests.unit.test_samples import sound, two_frames
 from trt_matrix.commands import session
 from trt_matrix.commands.init import text
 from trt_matrix.commands.yaml_text import quoted
@@ -181,7 +181,7 @@ def test_a_symbol_in_a_shape_adds_nothing_to_the_file() -> None:
         (
             simple(["n", 3, "length"], "y"),
             "'length' is open; say what it gets, such as model: {shapes:",
-        ),
+        )
     ],
 )
 def test_a_network_that_cannot_be_used(model: onnx.ModelProto, told: str) -> None:

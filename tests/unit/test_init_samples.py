@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from experiments import changed, checked, image, write, wrong
-from small_networks import Builder, detector
-from test_recognising import faces
-from test_samples import sound, two_frames
 
+from tests.unit.experiments import changed, checked, image, write, wrong
+from tests.unit.small_networks import Builder, detector
+from tests.unit.test_recognising import faces
+from tests.unit.test_samples import sound, two_frames
 from trt_matrix.cli import app
 from trt_matrix.commands import session
 from trt_matrix.commands.init import text

@@ -6,13 +6,13 @@ from typing import Any
 
 import onnx
 import pytest
-import small_networks as networks
 import yaml
-from experiments import changed, checked, write, wrong
-from matrices import Told
-from ranked_networks import detections
-from small_networks import old_detector
 
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told, run_offline
+from tests.unit.ranked_networks import detections
+from tests.unit.small_networks import old_detector
 from trt_matrix.commands import init, session
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.manifest import Manifest, Ranked
@@ -138,7 +138,9 @@ def test_a_variant_that_lacks_it_says_so_and_a_map_says_what_it_is_called(matrix
     read_experiment(matrix, [])
     heads["inner"]["variants"] = {"older.onnx": "concat_7"}
     problems = wrong(matrix, changed(heads=heads, model__variants=["old.onnx"]))
-    assert any("'older.onnx' is none of model.variants; did you mean" in one for one in problems)
+    assert any(
+        "'older.onnx' is none of model.variants; did you mean" in problem for problem in problems
+    )
 
 
 # Heads whose rows are ranked
@@ -215,7 +217,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     matrix.write_text(yaml.safe_dump(content))
     told = Told()
-    session.run_experiment(matrix, folder / "results", select=[], offline=True, progress=told)
+    run_offline(matrix, folder / "results", told=told)
     assert any("head dets: its rows are ranked by TopK" in line for line in told.lines)
     return folder
 
@@ -234,14 +236,14 @@ def test_a_ranked_head_has_no_verdict_but_why_and_the_others_have(run: Path) -> 
     assert int8
     for cell in int8:
         heads = {head.head: head for head in cell.heads}
-        assert [one.kind for one in heads["dets"].verdicts] == [Kind.NOT_COMPARABLE]
+        assert [verdict.kind for verdict in heads["dets"].verdicts] == [Kind.NOT_COMPARABLE]
         (verdict,) = heads["dets"].verdicts
         assert "its rows are ranked by TopK (node topk_best)" in (verdict.why or "")
         assert "inner and raw, before it, are compared" in (verdict.why or "")
         assert (heads["dets"].gates, heads["dets"].passed) == ((), None)
         for name in ("raw", "inner"):
             assert heads[name].budget is not None
-            assert Kind.NOT_COMPARABLE not in [one.kind for one in heads[name].verdicts]
+            assert Kind.NOT_COMPARABLE not in [verdict.kind for verdict in heads[name].verdicts]
             assert [gate.name for gate in heads[name].gates] == ["sqnr_db"]
 
 

@@ -6,16 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import small_networks as networks
-from archives import unpack
-from matrices import Told
-from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
-from trt_matrix.commands import session
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told, run_offline
+from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
+from tests.unit.trips import answer_there
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.cutting import renamed
 from trt_matrix.core.records import Record
-from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.store.results import Store
 
@@ -50,14 +49,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
         there = folder / f"there-{name}"
         unpack(packed.file, there)
-        subprocess.run(
-            [sys.executable, "pack/run-pack.py"],
-            cwd=there, check=True, stdout=subprocess.DEVNULL, env=at(folder, version),
-        )  # fmt: skip
-        merge(there / "pack" / "results.tar", folder / "results")
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
-    )
+        answer_there(there, folder / "results", at(folder, version))
+    run_offline(folder / "matrix.yaml")
     return folder
 
 

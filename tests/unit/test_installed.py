@@ -14,17 +14,23 @@ from typing import Any
 import pytest
 import uv
 import yaml
-from experiments import changed, write
 
+from tests.programs import ran
+from tests.unit.experiments import changed, write
 from trt_matrix.environments.machine import program
 
 ROOT = Path(__file__).parents[2]
 UV = [uv.find_uv_bin(), "--quiet", "--no-progress", "--color", "never"]
 
 
-def uv_says(*arguments: str | Path, offline: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [*UV, *(["--offline"] if offline else []), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+def uv_says(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs uv by what it has cached, or, where that is not enough, with the network."""
+    for offline in (["--offline"], []):
+        command = [*UV, *offline, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        if not done.returncode:
+            break
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +62,11 @@ class Place:
     def run(
         self, *command: str | Path, told: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.scripts / command[0]), *map(str, command[1:])],
-            capture_output=True,
-            text=True,
+        return ran(
+            self.scripts / command[0],
+            *command[1:],
+            code=None,
             cwd=self.folder,
-            check=False,
             input=told,
             env={"HOME": str(self.folder), "PATH": os.defpath, "COLUMNS": "200", **variables},
         )
@@ -84,7 +89,7 @@ def installed(wheel: Path, python: str, folder: Path) -> Place:
         ("pip", "install", "--no-deps", "--python", venv, wheel),
         ("pip", "check", "--python", venv),
     ):  # fmt: skip
-        done = uv_says(*step, offline=own)
+        done = uv_says(*step)
         if done.returncode and not own and step[:2] != ("pip", "check"):
             pytest.skip(f"no Python {python} here, or no packages for it: {done.stderr[-300:]}")
         assert done.returncode == 0, done.stderr
@@ -105,13 +110,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_of_containers_and_no_othe
     wheel: Path,
 ) -> None:
     """Git says what they are; nobody has to list packages or data."""
-    listed = subprocess.run(
-        ["git", "ls-files", "runner/trt_matrix", "containers"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    listed = ran("git", "ls-files", "runner/trt_matrix", "containers", code=None, cwd=ROOT)
     if listed.returncode:
         pytest.skip("no checkout of git")
     wanted = {

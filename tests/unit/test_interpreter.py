@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,7 +188,7 @@ def test_a_python_that_is_missing(environment: Make, tmp_path: Path) -> None:
 
 
 def test_a_python_that_is_too_old(environment: Make, tmp_path: Path) -> None:
-    answer = {
+    answer: dict[str, Any] = {
         "version": "2.7.18",
         "implementation": "CPython",
         "platform": "linux-x86_64",

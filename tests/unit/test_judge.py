@@ -6,27 +6,20 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start
+from tests.unit.passes import FP32, SHARED
 from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import CellResult, Judgement
-from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.metrics import Sums, metrics
-from trt_matrix.core.records import (
-    IntegerShare,
-    LatencySamples,
-    Measurement,
-    Record,
-    Start,
-    StoredObject,
-)
+from trt_matrix.core.records import IntegerShare, LatencySamples, Measurement, Record, StoredObject
 from trt_matrix.core.verdicts.head_errors import undecided
 from trt_matrix.core.verdicts.verdict import Kind
 
 IMAGES = 4
-FP32 = Pass(precision=Precision.FP32)
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="minmax")
 
 
@@ -97,19 +90,13 @@ class Experiment:
         return judge(self.evidence())
 
     def evidence(self, looks: int = 1) -> Evidence:
-        manifest = Manifest(
-            run_id="run",
-            name="demo",
-            created="2026-11-23T12:00:00+00:00",
+        manifest = new_manifest(
             baseline=self.baseline,
             heads=(HeadGate(head="small", sqnr_db=self.gate),),
             images=IMAGES,
-            epsilon=1e-3,
             cells=tuple(cell.id for cell in self.cells),
             reference=self._measurement("reference", None),
             simulations=tuple(self.simulations),
-            tables={},
-            facts={},
             looks=looks,
         )
 
@@ -119,12 +106,10 @@ class Experiment:
         return Evidence(manifest, self.cells, self.records, sums_of)
 
     def _measurement(self, name: str, table: str | None, repeat: int = 0) -> Measurement:
-        return Measurement(
+        return new_measurement(
             fingerprint=name,
             name="pass",
             repeat=repeat,
-            status=Status.OK,
-            model_sha256="0",
             table=table,
             placement="onnxruntime",
             outputs={"small": stored(name)},
@@ -132,14 +117,10 @@ class Experiment:
             shares={
                 "small": IntegerShare(integer_macs=90, total_macs=100, float_layers=("conv9",))
             },
-            start=Start(
-                environment="e",
-                device="cpu",
+            start=new_start(
                 identity={"kind": "venv"},
                 probe={"engine": {"name": self.engine, "version": "1.2.3"}},
                 command=("python", "-m", "job"),
-                started="2026-11-23T12:00:00+00:00",
-                wall_s=1.0,
             ),
         )
 
@@ -148,14 +129,13 @@ class Experiment:
     ) -> None:
         self.cells.append(cell)
         self.records.append(
-            Record(
-                cell=cell.id,
-                environment=cell.environment,
+            new_record(
+                cell.environment,
+                cell.pass_,
+                measurements,
                 device=cell.device,
-                pass_=cell.pass_,
                 status=status,
                 reason=reason,
-                measurements=measurements,
             )
         )
 
@@ -342,7 +322,7 @@ def test_nothing_to_compare_gives_no_numbers() -> None:
     found = metrics(np.zeros(2, SUMS))
     assert (found.nmse, found.sqnr_db, found.mse, found.mae, found.cosine) == (None,) * 5
     with pytest.raises(TypeError, match="per-image sums"):
-        metrics(np.zeros(2, np.float32))  # type: ignore[arg-type]
+        metrics(np.zeros(2, np.float32))
 
 
 def test_undecided_cells_are_named_with_what_they_are_compared_with() -> None:

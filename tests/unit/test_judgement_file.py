@@ -86,7 +86,7 @@ def test_everything_is_made_of_the_file_alone(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     path = written(tmp_path / "there", judgement, pictures={}, seconds={"wall": 61.0})
     done = rendered(path, tmp_path / "here")
-    assert {one.name for one in (tmp_path / "here").iterdir()} == {
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {
         "report.html", "summary.md", "junit.xml", "results.csv", "results.parquet",
     }  # fmt: skip
     assert (tmp_path / "here" / "report.html").read_text() == render(judgement, {})
@@ -100,7 +100,7 @@ def test_the_command_renders_a_run_or_a_file(
         monkeypatch.setattr("sys.argv", ["trt-matrix", "report", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
-        return ended.value.code
+        return int(ended.value.code or 0)
 
     run = tmp_path / "results" / "run"
     run.mkdir(parents=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.matrices import Told
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.commands.footprint import footprint
 from trt_matrix.commands.gc import collect_in
@@ -61,7 +61,7 @@ def matrix(folder: Path, **changes: Any) -> Path:
 def run(path: Path, results: Path) -> Told:
     told = Told()
     gc.collect()  # what earlier calls in this process had open
-    session.run_experiment(path, results, select=[], offline=True, progress=told)
+    run_offline(path, results, told=told)
     return told
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import changed, checked, write, wrong
 from PIL import Image
 
+from tests.unit.experiments import changed, checked, write, wrong
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.inputs.label_folders import VOC_CLASSES, Classes, read_folder
 

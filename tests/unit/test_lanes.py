@@ -8,17 +8,19 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from matrices import FP32, OWN, SHARED, Trial, store_of
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
 from tests.unit.hosts import gpu
+from tests.unit.matrices import Trial, store_of
+from tests.unit.only_fields import only_fields
+from tests.unit.passes import FP32, OWN, SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.hosts.gpus import Machine
-from trt_matrix.core.records import Measurement, Record
+from trt_matrix.core.records import Measurement
 from trt_matrix.environments import process
 from trt_matrix.environments.base import Ending, JobRun
 from trt_matrix.errors import StoreError
@@ -87,7 +89,7 @@ class Watched(InstantEnvironment):
 def trial_of(
     tmp_path: Path,
     environments: Sequence[InstantEnvironment | ScriptedEnvironment],
-    devices: Sequence[str] | dict[str, Sequence[str]] = DEVICES,
+    devices: Sequence[str] | Mapping[str, Sequence[str]] = DEVICES,
     passes: Iterable[Pass] = (FP32,),
     machines: dict[str, Machine] | None = None,
     repeats: int = 1,
@@ -95,7 +97,7 @@ def trial_of(
     cells = [
         Cell(environment=environment.name, device=device, pass_=pass_)
         for environment in environments
-        for device in (devices[environment.name] if isinstance(devices, dict) else devices)
+        for device in (devices[environment.name] if isinstance(devices, Mapping) else devices)
         for pass_ in passes
     ]
     trial = Trial(
@@ -161,10 +163,7 @@ def test_one_gpu_under_two_names_is_one_device(tmp_path: Path) -> None:
 def test_no_gpu_is_at_work_while_the_processor_is_measured(tmp_path: Path) -> None:
     """Builds and launches of the one would be in the latencies of the other."""
     diary, meet = Diary(), together(2)
-    environments = [
-        Watched("trt", diary, meet=meet),
-        Watched("ort", diary),
-    ]
+    environments = [Watched("trt", diary, meet=meet), Watched("ort", diary)]
     devices = {"trt": DEVICES, "ort": ["cpu"]}
     trial_of(tmp_path, environments, devices, repeats=2).records()
     assert [job for job in diary.jobs if job[0] == "cpu"] == diary.jobs[:2]
@@ -354,15 +353,11 @@ def test_no_more_at_once_than_asked_for() -> None:
 
 
 def test_of_several_errors_the_first_names_the_others() -> None:
-    def fails(text: str) -> Record:
+    def fails(text: str) -> None:
         raise StoreError(text)
 
     ended: list[int] = []
-    work = [
-        functools.partial(fails, "one"),
-        lambda: ended.append(1),
-        functools.partial(fails, "two"),
-    ]
+    work = [lambda: fails("one"), lambda: ended.append(1), lambda: fails("two")]
     with pytest.raises(StoreError) as caught:
         Workers().all(work)
     assert str(caught.value) == "one"
@@ -386,8 +381,11 @@ def test_what_was_measured_stands_where_the_next_repeat_cannot_be_had(
     cell = Cell(environment="e", device="cpu", pass_=FP32)
     lane = DeviceLane("e", "cpu", (cell,))
     lane.measurements["fp32"] = [
-        Measurement.model_construct(
-            name="fp32", status=status, reason=None if status is Status.OK else "gone"
+        only_fields(
+            Measurement,
+            name="fp32",
+            status=status,
+            reason=None if status is Status.OK else "gone",
         )
         for status in statuses
     ]

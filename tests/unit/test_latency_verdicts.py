@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.records import LatencySamples, Measurement, Record, Start
+from tests.unit.new_records import new_measurement, new_record, new_start, remeasured
+from trt_matrix.core.cells import Status
+from trt_matrix.core.records import LatencySamples, Measurement, Record
 from trt_matrix.core.rules import Rules
 from trt_matrix.core.verdicts.latency import LEAST, latency_sentence, latency_verdicts, slower_than
 from trt_matrix.core.verdicts.latency_noise import SHARES, LatencyLogs, luck, noise
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
-FP32 = Pass(precision=Precision.FP32)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -48,30 +48,20 @@ def matrix(
 
 
 def record(
-    environment: str, seconds: Sequence[float], started: Sequence[datetime | None], device: str
+    environment: str, seconds: Sequence[float], started: Sequence[datetime], device: str
 ) -> Record:
-    return Record(
-        cell=f"{environment}/{device}/fp32",
-        environment=environment,
-        device=device,
-        pass_=FP32,
-        status=Status.OK,
-        measurements=tuple(
-            Measurement(
-                fingerprint=f"{environment}/{device}/{repeat}",
-                name="fp32",
-                repeat=repeat,
-                status=Status.OK,
-                model_sha256="0",
-                latency=LatencySamples(batch=1, samples_s=(median * 0.9, median, median * 1.1), warm_up=1),
-                start=Start(
-                    environment=environment, device=device, identity={}, probe={}, command=(),
-                    started=when.isoformat() if when else "", wall_s=1.0,
-                ),
-            )
-            for repeat, (median, when) in enumerate(zip(seconds, started, strict=True))
-        ),
-    )  # fmt: skip
+    measurements = [
+        new_measurement(
+            fingerprint=f"{environment}/{device}/{repeat}",
+            repeat=repeat,
+            latency=LatencySamples(
+                batch=1, samples_s=(0.9 * median, median, 1.1 * median), warm_up=1
+            ),
+            start=new_start(started=when.isoformat()),
+        )
+        for repeat, (median, when) in enumerate(zip(seconds, started, strict=True))
+    ]
+    return new_record(environment, measurements=measurements, device=device)
 
 
 def told(records: Sequence[Record]) -> dict[str, Verdict]:
@@ -233,42 +223,27 @@ def test_repeats_of_different_runs_are_no_rounds(others: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("dateless", [{"base"}, {"slow"}, {"base", "slow"}])
 @pytest.mark.parametrize("said", ["", "yesterday"])
 def test_what_was_measured_nobody_knows_when_is_not_compared(dateless: set[str], said: str) -> None:
-    records = []
-    for one in matrix({"base": BASE, "slow": SLOW}):
-        kept = [
-            each.model_copy(
-                update={"start": each.start and each.start.model_copy(update={"started": said})}
-            )
-            for each in one.measurements
-        ]
-        changed = one.model_copy(update={"measurements": tuple(kept)})
-        records.append(changed if one.environment in dateless else one)
+    records = [
+        remeasured(record, lambda _: {"started": said}, "start")
+        if record.environment in dateless
+        else record
+        for record in matrix({"base": BASE, "slow": SLOW})
+    ]
     verdict = told(records)["slow"]
-    assert (verdict.kind, verdict.needs) == (
-        Kind.INCONCLUSIVE,
-        "measuring both in one run (--fresh)",
-    )
+    assert verdict.kind is Kind.INCONCLUSIVE
+    assert verdict.needs == "measuring both in one run (--fresh)"
 
 
 def test_times_of_other_zones_are_the_same_times() -> None:
     """11:30 in UTC is after 13:00 at +02:00, whatever the letters say."""
     records = matrix({"base": BASE, "slow": SLOW})
-    moved = [
-        each.model_copy(
-            update={
-                "start": each.start.model_copy(
-                    update={
-                        "started": (datetime.fromisoformat(each.start.started) + timedelta(hours=2))
-                        .isoformat()
-                        .replace("+00:00", "+02:00")
-                    }
-                )
-            }
-        )
-        for each in records[1].measurements
-        if each.start
-    ]
-    records[1] = records[1].model_copy(update={"measurements": tuple(moved)})
+
+    def there(measurement: Measurement) -> dict[str, str]:
+        assert measurement.start
+        here = datetime.fromisoformat(measurement.start.started)
+        return {"started": here.astimezone(timezone(timedelta(hours=2))).isoformat()}
+
+    records[1] = remeasured(records[1], there, "start")
     assert told(records)["slow"].kind is Kind.LATENCY_REGRESSION
 
 
@@ -286,12 +261,7 @@ def test_cells_get_more_rounds_than_others() -> None:
 def test_batches_of_different_sizes_are_not_compared() -> None:
     """An engine built for eight images at once takes eight times as long, and is not slower."""
     records = matrix({"base": BASE, "slow": [8 * one for one in BASE]})
-    eight = [
-        each.model_copy(update={"latency": each.latency.model_copy(update={"batch": 8})})
-        for each in records[1].measurements
-        if each.latency
-    ]
-    records[1] = records[1].model_copy(update={"measurements": tuple(eight)})
+    records[1] = remeasured(records[1], lambda _: {"batch": 8}, "latency")
     verdict = told(records)["slow"]
     assert verdict.kind is Kind.INCONCLUSIVE
     assert verdict.why == "slow ran 8 images at once, base 1: not compared"
@@ -342,12 +312,12 @@ def test_what_is_missing_changes_no_noise() -> None:
     logs = generator.normal(0, 1, (4, 5))
     whole = LatencyLogs(logs).variance()
     residual = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
-    assert whole == (pytest.approx((residual**2).sum() / 12), 12)
+    assert whole == pytest.approx(((residual**2).sum() / 12, 12))
     wider = np.full((5, 6), np.nan)
     wider[:4, :5] = logs
     wider[4, 2] = 9.0  # a cell of one round,
     wider[1, 5] = -9.0  # and a round of one cell
-    assert LatencyLogs(wider).variance() == (pytest.approx(whole[0]), 12)
+    assert LatencyLogs(wider).variance() == pytest.approx((whole[0], 12))
     assert np.nanmax(np.abs(np.diff(LatencyLogs(wider).centred()[:4, 0] - logs[:, 0]))) < 1e-9
     assert LatencyLogs(np.full((2, 2), np.nan)).variance() == (0.0, 0)
 

@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import diagnoses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit import diagnoses
 from trt_matrix.core.diagnosis.latencies import (
     ProfileError,
     by_name,

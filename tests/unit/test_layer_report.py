@@ -1,15 +1,18 @@
 """The network as its heads see it, and in which precision its layers ran."""
 
+from typing import Any
+
 import onnx
 import pytest
 
+from tests.unit.new_records import new_measurement, new_record
 from tests.unit.small_networks import Builder, detector, old_detector
 from trt_matrix.core.cells import Pass, Precision, Status, TableSource
 from trt_matrix.core.layers.engine_layers import EngineLayer
 from trt_matrix.core.layers.precisions import from_layers, from_shares, layer_report
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.network_map import NetworkMap, network_map
-from trt_matrix.core.records import IntegerShare, Measurement, Record, StoredObject
+from trt_matrix.core.records import IntegerShare, Record, StoredObject
 
 HEADS = [("big", "large"), ("little", "small")]
 LAYERS = StoredObject(sha256="ab" * 32, suffix=".json", size_bytes=1)
@@ -101,18 +104,10 @@ def test_layers_that_do_not_add_up_are_not_told(network: NetworkMap) -> None:
     assert from_shares(network, {}) == {}
 
 
-def record(name: str, **measured: object) -> Record:
-    fields = {"fingerprint": "f", "repeat": 0, "status": Status.OK, "model_sha256": "m"}
-    measurement = Measurement.model_validate(fields | {"name": "int8-shared-entropy"} | measured)
+def record(name: str, **measured: Any) -> Record:
+    measurement = new_measurement(name="int8-shared-entropy", **measured)
     pass_ = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-    return Record(
-        cell=f"{name}/cpu/int8-shared-entropy",
-        environment=name,
-        device="cpu",
-        pass_=pass_,
-        status=measurement.status,
-        measurements=(measurement,),
-    )
+    return new_record(name, pass_, (measurement,), status=measurement.status)
 
 
 def test_cells_that_ran_alike_are_one_way(network: NetworkMap) -> None:

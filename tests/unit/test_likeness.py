@@ -116,7 +116,7 @@ def test_mirroring_twice_changes_nothing() -> None:
 def test_pictures_that_are_alike_on_purpose_are_no_copies() -> None:
     """The demo's: digits of the same kind on photographs."""
     like = found(demo("calibration", 128), demo("evaluation", 128))
-    assert like.across == like.scenes == like.evaluation_scenes == like.flat == ()
+    assert (like.across, like.scenes, like.evaluation_scenes, like.flat) == ((), (), (), ())
     assert concerns(like) == set()
 
 
@@ -135,7 +135,7 @@ def test_dark_images_are_flat_and_no_copies_of_each_other(draw: int) -> None:
     ]
     lit = [scene(2000 * (draw + 1) + index) for index in range(30)]
     like = found(dark, lit)
-    assert like.across == like.scenes == ()
+    assert (like.across, like.scenes) == ((), ())
     assert like.flat == tuple(range(30))
     assert concerns(like) == {Concern.FLAT}
     # Where the evaluation is as dark, that is what is to be judged.
@@ -239,7 +239,7 @@ def test_sets_of_one_image_or_none_are_compared() -> None:
     one = descriptions([scene(1)])
     for here, there in ((none, none), (one, none), (none, one)):
         like = alike.likeness(here, there)
-        assert like.across == like.scenes == ()
+        assert (like.across, like.scenes) == ((), ())
     assert alike.likeness(one, one).across[0].cosine == pytest.approx(1)
 
 

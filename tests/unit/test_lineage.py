@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from judgements import cell_result, fp32_head, head
 
+from tests.unit import small_networks as networks
+from tests.unit.judgements import cell_result, fp32_head, head
 from trt_matrix.core.answers.bad_heads import lineages
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.manifest import Behind, Operator
@@ -152,7 +152,9 @@ def test_suspects_are_exactly_what_no_good_head_is_behind(data: st.DataObject) -
     assert told
     whole = [suspect for suspect in told.suspects if len(suspect.heads) == len(bad)]
     cones = {head: set(graph.backward_cone(model, head)) for head in (*bad, *good)}
-    expected = set.intersection(*map(cones.get, bad)).difference(*map(cones.get, good))
+    expected = set.intersection(*(cones[head] for head in bad)) - {
+        node for head in good for node in cones[head]
+    }
     assert {operator.node for suspects in whole for operator in suspects.operators} == {
         name for name in expected if name.split("_")[0] in ("up", "concat")
     }
@@ -183,7 +185,10 @@ def test_cells_with_the_same_bad_heads_are_told_as_one() -> None:
 
 def test_another_set_of_bad_heads_is_another_sentence_the_commonest_first() -> None:
     cells = [cell("odd", ["small"]), cell("a", ["medium", "small"]), cell("b", ["medium", "small"])]
-    assert [one.bad for one in lineages(groups(), cells)] == [("medium", "small"), ("small",)]
+    assert [lineage.bad for lineage in lineages(groups(), cells)] == [
+        ("medium", "small"),
+        ("small",),
+    ]
 
 
 def test_causes_of_the_same_cells_and_heads_are_told_together() -> None:

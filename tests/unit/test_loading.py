@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matrices import Trial
 from pandas.api import types
 
 import trt_matrix
 from tests.fakes.environment import ScriptedEnvironment
 from tests.unit import judgements
-from trt_matrix.core.manifest import HeadGate, Manifest
+from tests.unit.matrices import Trial
+from tests.unit.new_records import new_manifest
+from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.tables.table import to_json
 from trt_matrix.errors import StoreError
 from trt_matrix.judging.judgement_file import JudgementFile
@@ -36,21 +37,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for digest, table in matrix.tables.items():
         run.write_text(f"tables/{digest[:12]}.json", to_json(table))
     run.write_manifest(
-        Manifest(
+        new_manifest(
             run_id=run.id,
-            name="trial",
-            created="2026-11-23T12:00:00+00:00",
             baseline="a",
             heads=tuple(
                 HeadGate(head=head, sqnr_db=None) for head, _ in matrix.wants.settings.heads
             ),
             images=matrix.wants.data.evaluation_images,
-            epsilon=1e-3,
             cells=tuple(records),
             reference=matrix.reference,
             simulations=tuple(matrix.simulations),
             tables=matrix.used.facts(),
-            facts={},
         )
     )
     JudgementFile(schema_version=1, judgement=judgements.judgement([])).write(run.folder)

@@ -189,11 +189,8 @@ def test_no_images_and_no_pairs_have_no_means() -> None:
 def test_counts_are_those_of_one_repeat_and_shares_those_of_all() -> None:
     kept, lost = sums(box(0, 0.9), box(2, 0.9)), sums(box(0, 0.9), NONE)
     changes = totals(np.concatenate([kept, lost, lost]), repeats=3)
-    assert (changes.reference, changes.kept, changes.lost) == (
-        1,
-        pytest.approx(1 / 3),
-        pytest.approx(2 / 3),
-    )
+    counts = (changes.reference, changes.kept, changes.lost)
+    assert counts == pytest.approx((1, 1 / 3, 2 / 3))
     assert changes.lost_share == pytest.approx(2 / 3)
     assert changes.mean_iou == totals(kept).mean_iou, "of the pairs that there are"
 

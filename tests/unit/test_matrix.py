@@ -6,19 +6,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from matrices import (
-    FP32,
-    IMAGES,
-    OWN,
-    SHARED,
-    Trial,
-    cells_of,
-    statuses,
-    store_of,
-    wants_of,
-)
 
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
+from tests.unit.matrices import IMAGES, Trial, cells_of, statuses, store_of, wants_of
+from tests.unit.passes import FP32, OWN, SHARED
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement, Stored
 from trt_matrix.environments.base import Ending
@@ -56,10 +47,10 @@ def test_repeats_are_rounds_over_environments_in_pairs_of_both_orders(tmp_path: 
     done = [line.split()[1] for line in trial.told.lines if "/fp32" in line]
     assert done[0] == "reference/cpu/fp32"
     rounds = [[name[0] for name in done[start : start + 4]] for start in range(1, 25, 4)]
-    assert all(sorted(one) == list("abcd") for one in rounds)
+    assert all(sorted(round_) == list("abcd") for round_ in rounds)
     for first, second in zip(rounds[::2], rounds[1::2], strict=True):
         assert second == first[::-1]
-    assert len({tuple(one) for one in rounds}) > 2, "a new order for each pair"
+    assert len({tuple(round_) for round_ in rounds}) > 2, "a new order for each pair"
     assert trial.told.steps == trial.told.expected
 
 
@@ -86,9 +77,7 @@ def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
     first = Trial(tmp_path, ScriptedEnvironment("a")).records()
     never = ["raise SystemExit('started again')"]
     again = Trial(
-        tmp_path,
-        ScriptedEnvironment("a", never),
-        reference=ScriptedEnvironment("reference", never),
+        tmp_path, ScriptedEnvironment("a", never), reference=ScriptedEnvironment("reference", never)
     )
     records = again.records()
     assert all(record.reused == 2 for record in records.values())

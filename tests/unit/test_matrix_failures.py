@@ -4,9 +4,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from matrices import FP32, MINMAX, OWN, SHARED, Trial, cells_of, statuses
 
 from tests.fakes.environment import HONEST, ScriptedEnvironment
+from tests.unit.matrices import Trial, cells_of, statuses
+from tests.unit.passes import FP32, MINMAX, OWN, SHARED
 from trt_matrix.core.cells import Cell, Status
 
 pytestmark = pytest.mark.usefixtures("hurry")

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from matrices import FP32, OWN, SHARED, Trial, statuses
 
 from tests.fakes.environment import HONEST, InstantEnvironment, ScriptedEnvironment
+from tests.unit.matrices import Trial, statuses
+from tests.unit.passes import FP32, OWN, SHARED
 from trt_matrix.core.cells import Status
 from trt_matrix.execution.host_tables import NOTE
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_networks import Builder, detector
 
+from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.maxima import OUTPUT, maxima_model
@@ -13,7 +13,7 @@ from trt_matrix.core.network.maxima import OUTPUT, maxima_model
 
 def run(model: onnx.ModelProto, image: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    return session.run(outputs, {"image": image})  # type: ignore[no-any-return]
+    return session.run(outputs, {"image": image})
 
 
 @pytest.mark.parametrize("opset", [9, 13, 17, 18])

@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import small_networks as networks
 from onnx import helper, numpy_helper
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
 from tests.unit.migrations import HEADER, MATRIX, Call, cache_of, images, noise, with_cache
+from tests.unit.small_networks import Builder
 from trt_matrix.commands.migration import files
+from trt_matrix.commands.migration.simulating import SimulationError
 from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables import trt_cache
@@ -202,11 +203,7 @@ def test_a_table_that_is_none(here: Path, call: Call, content: bytes, said: str)
 
 def test_a_table_that_is_no_file(here: Path, call: Call) -> None:
     os.mkfifo(here / "pipe")
-    for name, said in (
-        ("pipe", "no regular file"),
-        (".", "irectory"),
-        ("missing", "No such file"),
-    ):
+    for name, said in (("pipe", "no regular file"), (".", "irectory"), ("missing", "No such file")):
         assert said in refused(call, name, "-m", "net.onnx", "-o", "out.onnx")
 
 
@@ -351,7 +348,7 @@ def test_a_network_that_cannot_run_is_not_written(
 
     def broken(*_: Any, **__: Any) -> Any:
         message = "migrated: ended by SIGSEGV"
-        raise migrating.SimulationError(message)
+        raise SimulationError(message)
 
     monkeypatch.setattr(migrating, "ran", broken)
     err = refused(call, "net.cache", "-m", "net.onnx", "-o", "out.onnx")

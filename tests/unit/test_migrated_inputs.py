@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from experiments import changed, write
-from public_networks import paddle
-from small_networks import run
 
+from tests.unit.experiments import changed, write
+from tests.unit.public_networks import paddle
+from tests.unit.small_networks import run
 from trt_matrix.commands.migration.files import network_of
 from trt_matrix.commands.migration.migrating import MigrationWish, migrate_to_qdq
 from trt_matrix.commands.migration.sources import as_stated, made_up, source_of
@@ -30,7 +30,7 @@ def matrix(tmp_path: Path) -> Path:
 
 
 def say(matrix: Path, **model: Any) -> None:
-    heads = {"large": {}, "on_image": {}}
+    heads: dict[str, Any] = {"large": {}, "on_image": {}}
     places = changed(
         heads=heads, data__evaluation__labels=None, model={"onnx": "tiny.onnx", **model}
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
 
+from tests.unit import small_networks as networks
 from tests.unit.migrations import HEADER, MATRIX, Call, cache_of, images, noise, with_cache
 from trt_matrix.commands.migration.migrating import MigrationWish, migrate_to_qdq
 from trt_matrix.commands.migration.proving import proof

@@ -5,15 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import diagnoses
-import numpy as np
 import onnx
 import pytest
 import yaml
-from PIL import Image
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit import diagnoses
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import Told, run_offline
+from tests.unit.passes import SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
 from trt_matrix.core.fix import Basis, FixKind
 from trt_matrix.core.judgement import CellResult
@@ -38,15 +37,9 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
     """Writes an experiment whose given table clips one tensor."""
     model = diagnoses.three_heads()
     (folder / "net.onnx").write_bytes(model.SerializeToString())
-    random = np.random.default_rng(7)
-    images = []
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir(exist_ok=True)
-        for index in range(18):
-            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index:02}.png")
-            images.append((pixels.transpose(2, 0, 1) / 255).astype("f4"))
-    table = diagnoses.minmax(canonical(model), np.stack(images), {CLIPPED: clipped})
+    pixels = noise_images(folder, 7, calibration=18, evaluation=18, name="{:02}.png")
+    images = (pixels.transpose(0, 3, 1, 2) / 255).astype("f4")
+    table = diagnoses.minmax(canonical(model), images, {CLIPPED: clipped})
     (folder / "table.json").write_text(to_json(table))
     path = folder / "matrix.yaml"
     path.write_text(
@@ -54,7 +47,9 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
             {
                 "name": "mixed",
                 "model": {"onnx": "net.onnx"},
-                "heads": {one.name: {"gate": {"sqnr_db": gate}} for one in model.graph.output},
+                "heads": {
+                    tensor.name: {"gate": {"sqnr_db": gate}} for tensor in model.graph.output
+                },
                 "data": {
                     "calibration": {"images": "calibration"},
                     "evaluation": {"images": "evaluation"},
@@ -76,13 +71,7 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
 
 
 def run(folder: Path, told: Told | None = None) -> Outcome:
-    return session.run_experiment(
-        folder / "matrix.yaml",
-        folder / "results",
-        select=[],
-        offline=True,
-        progress=told or Told(),
-    )
+    return run_offline(folder / "matrix.yaml", told=told)
 
 
 def cells(outcome: Outcome, name: str) -> list[CellResult]:
@@ -113,7 +102,7 @@ def test_the_planted_layer_in_float_holds_the_gate_in_every_environment(
 
 
 def test_what_was_simulated_of_the_set_is_what_engines_give(failed: tuple[Path, Outcome]) -> None:
-    (fix,) = [one for one in failed[1].judgement.fixes if one.kind is FixKind.LAYERS]
+    (fix,) = [fix for fix in failed[1].judgement.fixes if fix.kind is FixKind.LAYERS]
     assert fix.basis is Basis.MEASURED
     assert fix.cells == ("here/cpu/int8-mixed", "there/cpu/int8-mixed")
     assert "exclude: [trunk2, trunk3]" in fix.command.replace('"', "")
@@ -229,9 +218,6 @@ def test_a_network_that_cannot_be_diagnosed_is_told_and_loses_nothing(
 # Pure
 
 
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-
-
 def planned(*found: Pass) -> list[Cell]:
     return [
         Cell(environment=name, device="cpu", pass_=pass_)
@@ -252,10 +238,7 @@ def test_each_way_to_int8_tries_its_own_layers() -> None:
     assert not mixed_cells(planned(*wanted), {})
     assert [
         mixed_cell.pass_.name for mixed_cell in mixed_cells(planned(*wanted), {False: ("a",)})
-    ] == [
-        "int8-mixed",
-        "int8-mixed",
-    ]
+    ] == ["int8-mixed", "int8-mixed"]
 
 
 def test_what_is_not_planned_is_not_tried() -> None:
@@ -293,16 +276,16 @@ def test_a_variant_keeps_the_same_tensors_in_float() -> None:
     other.CopyFrom(model)
     for node in other.graph.node:
         node.name = f"old_{node.name}"
-    networks = [Network(one.SerializeToString(), one, name) for one, name in ((model, "new"), (other, "old"))]  # fmt: skip
-    assert renamed(*networks, ["trunk3", "a"]) == ("old_trunk3", "old_a")
+    new, old = (Network(proto.SerializeToString(), proto, name) for proto, name in ((model, "new"), (other, "old")))  # fmt: skip
+    assert renamed(new, old, ["trunk3", "a"]) == ("old_trunk3", "old_a")
     for node in other.graph.node:
         if node.name == "old_trunk3":
             node.output[0] = "elsewhere"
         for index, tensor in enumerate(node.input):
             node.input[index] = "elsewhere" if tensor == "t3" else tensor
-    networks[1] = Network(other.SerializeToString(), other, "old")
+    old = Network(other.SerializeToString(), other, "old")
     with pytest.raises(QdqError, match="old has no layer that makes what 'trunk3' makes"):
-        renamed(*networks, ["trunk3"])
+        renamed(new, old, ["trunk3"])
 
 
 def test_old_records_have_no_set() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import onnxruntime
 import pytest
-from small_networks import detector
 
+from tests.unit.small_networks import detector
 from trt_matrix.containers.job import thresholds
 from trt_matrix.containers.job.histogram import Histogram
 from trt_matrix.core.calibration import preprocessings

@@ -15,19 +15,19 @@ from tests.unit.judgements import (
     fp32_head,
     head,
 )
+from tests.unit.passes import FP16
 from tests.unit.test_severity import boxes
 from trt_matrix.core.answer import BEARABLE, BOXES, Answer, Finding
 from trt_matrix.core.answers.network import LEAST_AP, network_answer
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.boxes.results import BoxErrors, CellBoxes
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import Status
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 OK = Verdict(kind=Kind.OK, cell="c", head="small")
-FP16 = Pass(precision=Precision.FP16)
 
 
 def cell(name: str = BASELINE, whole: BoxErrors | None = None, **changes: Any) -> CellResult:

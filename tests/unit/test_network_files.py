@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_networks as networks
-from experiments import changed, checked, write, wrong
-from matrices import Told, Trial
-from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
-from trt_matrix.commands import session
-from trt_matrix.environments.base import Environment
+from tests.programs import ran
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told, Trial, run_offline
+from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
+from tests.unit.trips import answer_there
 from trt_matrix.errors import ConfigError
 from trt_matrix.execution.plugins import PluginFiles
 from trt_matrix.execution.request import request_of
 from trt_matrix.execution.wanted import JobSite, Variant
 from trt_matrix.packs.environment import pass_key
-from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import RunFolder, Store
@@ -111,7 +110,7 @@ def test_a_wrong_plugin_is_told(matrix: Path, plugin: dict[str, Any], told: str)
     assert any(told in problem for problem in wrong(matrix, changed(model__plugins=[plugin])))
 
 
-def site_of(environment: Environment, engine: str) -> JobSite:
+def site_of(environment: InstantEnvironment | ScriptedEnvironment, engine: str) -> JobSite:
     environment.engine = engine
     return JobSite(
         environment=environment,
@@ -146,7 +145,8 @@ def test_only_tensorrt_is_given_plugins(tmp_path: Path) -> None:
 def test_answers_belong_to_the_plugins_they_had() -> None:
     bare = {"engine": "tensorrt", "repeat": 0}
     one = {"name": "fp32"}
-    keys = {pass_key(bare | more, one) for more in ({}, {"plugins": []}, {"plugins": [{"a": 1}]})}
+    of_plugins: tuple[dict[str, Any], ...] = ({}, {"plugins": []}, {"plugins": [{"a": 1}]})
+    keys = {pass_key(bare | plugins, one) for plugins in of_plugins}
     assert len(keys) == 2  # an empty list is what packs of before asked
 
 
@@ -183,14 +183,8 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     with tarfile.open(packed.file) as archive:
         archive.extractall(folder / "there", filter="data")
-    subprocess.run(
-        [sys.executable, "pack/run-pack.py"],
-        cwd=folder / "there", check=True, stdout=subprocess.DEVNULL, env=variables(folder),
-    )  # fmt: skip
-    merge(folder / "there" / "pack" / "results.tar", folder / "results")
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=select, offline=True, progress=Told()
-    )
+    answer_there(folder / "there", folder / "results", variables(folder))
+    run_offline(folder / "matrix.yaml", select=select)
     return folder
 
 
@@ -239,12 +233,7 @@ def test_a_ticket_holds_the_sources_without_secrets_and_runs_with_them(
     )
     script = root / str(cell.reproduce)
     script.chmod(0o755)
-    done = subprocess.run(
-        [str(script)],
-        env={**variables(there), "PYTHON": sys.executable},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = ran(script, env={**variables(there), "PYTHON": sys.executable})
     assert "same: every head's error is that of the ticket" in done.stdout
 
 

@@ -12,10 +12,13 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from experiments import changed, checked, config, problems, write, wrong
 
-from tests.unit.test_box_judge import FP32, HEADS, IMAGES, SHARED, World, box, coco
+from tests.unit.experiments import changed, checked, config, problems, write, wrong
+from tests.unit.passes import FP16, FP32
+from tests.unit.test_box_judge import HEADS, IMAGES, SHARED, World, box, coco
+from trt_matrix.containers.job.reductions import SUMS
 from trt_matrix.core.answers.gate_sentences import gates_sentence, network_gates_sentence
+from trt_matrix.core.answers.rows import Row
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels
 from trt_matrix.core.boxes.evidence import OutputGoneError, Outputs
 from trt_matrix.core.boxes.matching import Sums
@@ -27,7 +30,6 @@ from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import CellResult, Judgement
 from trt_matrix.core.manifest import Gate, HeadGate, Manifest
-from trt_matrix.core.metrics import SUMS
 from trt_matrix.core.verdicts.gates import WHOLE_NETWORK
 from trt_matrix.errors import ExitCode
 from trt_matrix.judging.outcome import Outcome
@@ -36,7 +38,6 @@ from trt_matrix.report.frames import long_table
 from trt_matrix.report.junit import junit
 from trt_matrix.report.summary import summary
 
-FP16 = Pass(precision=Precision.FP16)
 BF16 = Pass(precision=Precision.BF16)
 LOSES_NONE = Gate(lost=0.005)
 YOLO = {"style": "yolov8-decoded", "classes": 2}
@@ -258,11 +259,11 @@ def test_each_precision_is_judged_by_its_own_limit() -> None:
     world.cell("new", {"far": world.damaged("far")})
     world.cell("new", {"far": world.damaged("far")}, pass_=FP16)
     own = {Precision.FP16: {"sqnr_db": 40.0}}
-    gate = HeadGate(head="far", sqnr_db=20, by_precision=own)  # type: ignore[arg-type]
+    gate = HeadGate(head="far", sqnr_db=20, by_precision=own)
     judgement = judged(world, heads={"far": gate})
     assert [cell.heads[1].passed for cell in judgement.cells] == [True, False]
     assert judgement.gates_failed == (("new/cpu/fp16", "far"),)
-    rows = [(cell, cell.heads[1]) for cell in judgement.cells]
+    rows = [Row(cell, cell.heads[1]) for cell in judgement.cells]
     assert gates_sentence(rows) == "Gate failed, SQNR at least 40 dB: new/cpu/fp16 (30.0 dB)."
     assert gates_sentence(rows[:1]) == "The one int8 cell holds the gate, SQNR at least 20 dB."
     table = long_table(judgement)

@@ -2,11 +2,11 @@
 
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
+from tests.unit.small_networks import Builder
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.tables.names import Naming, naming
 from trt_matrix.core.tables.node_names import other_names

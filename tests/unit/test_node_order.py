@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper
-from public_networks import shuffled
-from small_networks import Builder, detector, operators, run
 
+from tests.unit import small_networks as networks
+from tests.unit.public_networks import shuffled
+from tests.unit.small_networks import Builder, detector, operators, run
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.network.loading import load
 from trt_matrix.core.network.ordering import in_order

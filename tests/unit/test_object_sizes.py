@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-import experiments
 import numpy as np
 import pytest
 import yaml
 from scipy.stats import hypergeom
 
+from tests.unit import experiments
 from trt_matrix.core.calibration.claims import size_claims
 from trt_matrix.core.calibration.sizes import fewer, sizes
 from trt_matrix.inputs.labels import areas, parse

@@ -11,12 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 import yaml
-from experiments import changed, checked, write, wrong
-from matrices import Told
 from onnx import TensorProto, helper
-from small_networks import Builder
-from test_shipped_run import Ran
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import run_offline
+from tests.unit.small_networks import Builder
+from tests.unit.test_shipped_run import Ran
 from trt_matrix.cli import app
 from trt_matrix.commands import session
 from trt_matrix.commands.migration.sources import source_of
@@ -65,7 +65,7 @@ def state() -> onnx.ModelProto:
     return b.model({"sound": [1, 20], "state": [2, 1, 8]}, ["large"])
 
 
-def samples(count: int, seed: int) -> list[dict[str, npt.NDArray[Any]]]:
+def samples(count: int, seed: int) -> list[dict[str, Any]]:
     random = np.random.default_rng(seed)
     return [
         {
@@ -189,7 +189,7 @@ def test_one_array_alone_is_not_several(tmp_path: Path) -> None:
             [tmp_path / "0.npy"], prepare(sized(), InputWishes(each=True)).parts, tmp_path / "made"
         )
     assert list(caught.value.problems) == [
-        f"{tmp_path / '0.npy'}: one array alone: the network takes several, so give an .npz with an array for each",
+        f"{tmp_path / '0.npy'}: one array alone: the network takes several, so give an .npz with an array for each"
     ]
 
 
@@ -254,7 +254,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         }
     )
     found.source.write_text(yaml.safe_dump(content))
-    session.run_experiment(found.source, found.results, select=[], offline=True, progress=Told())
+    run_offline(found.source, found.results)
     return found
 
 

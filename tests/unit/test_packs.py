@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import Change, changed, files_of, resealed, unpack, with_values, write
-from matrices import Told
-from trips import Trip, experiment
 
+from tests.programs import ran
+from tests.unit.archives import Change, changed, files_of, resealed, unpack, with_values, write
+from tests.unit.matrices import Told
+from tests.unit.trips import Trip, experiment
 from trt_matrix.commands import session
 from trt_matrix.errors import NothingSelectedError, StoreError
 from trt_matrix.packs.merging import merge
@@ -166,11 +167,7 @@ def test_a_wrong_python_is_noticed_before_any_job_and_can_be_tried_again(
             Path(python).chmod(0o755)
         shutil.rmtree(trip.lab, ignore_errors=True)
         unpack(first.file, trip.lab)
-        done = subprocess.run(
-            [sys.executable, "pack/run-pack.py", "--python", python],
-            cwd=trip.lab, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 2
+        done = ran(sys.executable, "pack/run-pack.py", "--python", python, code=2, cwd=trip.lab)
         assert words in done.stderr
         assert "nothing was run" in done.stderr
         assert not (trip.lab / "pack" / "work").exists()
@@ -187,14 +184,7 @@ def test_a_damaged_pack_is_not_run(trip: Trip, first: Packed) -> None:
     trip.carry(first, "--only", "*calibrate*")
     victim = min((trip.lab / "pack" / "objects").glob("*.onnx"))
     victim.write_bytes(victim.read_bytes()[:-1])
-    done = subprocess.run(
-        [sys.executable, "pack/run-pack.py"],
-        cwd=trip.lab,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
+    done = ran(sys.executable, "pack/run-pack.py", code=2, cwd=trip.lab)
     assert f"damaged, pack again or copy again: objects/{victim.name}" in done.stderr
 
 
@@ -351,8 +341,13 @@ def test_the_oldest_python_found_runs_the_pack(trip: Trip, first: Packed) -> Non
     if not older:
         pytest.skip("no Python from 3.5 to 3.10 on PATH")
     trip.carry(first, "--only", "nothing-yet", expected=2)
-    said = subprocess.run(
-        [older[0], "pack/run-pack.py", "--only", "*calibrate", "--python", sys.executable],
-        cwd=trip.lab, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    said = ran(
+        older[0],
+        "pack/run-pack.py",
+        "--only",
+        "*calibrate",
+        "--python",
+        sys.executable,
+        cwd=trip.lab,
+    ).stdout
     assert "lab@cpu@calibrate: 1 of 1 answered" in said

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archives import Change, files_of, resealed, unpack, with_values
-from matrices import Told
 
+from tests.unit.archives import Change, files_of, resealed, unpack, with_values
+from tests.unit.matrices import run_offline
 from tests.unit.test_kept_outputs import MATRIX, judgement, matrix
 from tests.unit.trips import Trip
 from trt_matrix.commands import session
@@ -44,7 +44,7 @@ class Photographs(Trip):
                 self.results / ".store/packs", results / ".store/packs", dirs_exist_ok=True
             )
         merge(archive, results)
-        session.run_experiment(self.matrix, results, select=[], offline=True, progress=Told())
+        run_offline(self.matrix, results)
         return judgement(results)
 
 
@@ -74,7 +74,7 @@ def stored(results: Path, cell: str, repeat: int = 0) -> tuple[Any, list[bool]]:
     record = json.loads((results / f"latest/records/{cell}.json").read_text())
     one = record["measurements"][repeat]
     files = [
-        results / ".store/objects" / f"{each['sha256']}.npy" for each in one["outputs"].values()
+        results / ".store/objects" / f"{output['sha256']}.npy" for output in one["outputs"].values()
     ]
     return one, [file.exists() for file in files]
 
@@ -136,7 +136,7 @@ def test_whoever_asks_for_outputs_gets_them(tmp_path: Path) -> None:
     assert manifest(trip.answers)["left"] == {}
     # A function of one's own may look at everything.
     (tmp_path / "mine.py").write_text(DECODER)
-    heads = {"large": {}, "medium": {}, "small": {}}
+    heads: dict[str, Any] = {"large": {}, "medium": {}, "small": {}}
     mine = Photographs(tmp_path, data=few(1), heads=heads, decode={"entry_point": "mine:decode"})
     mine.carry(mine.pack())
     assert manifest(mine.answers)["left"] == {}
@@ -166,9 +166,7 @@ def test_where_boxes_are_asked_for_anew_it_is_packed_again(
     path = matrix(tmp_path, environments=PLACES, repeats=2, decode=looser)
     planned = session.plan_experiment(path, results, select=["lab/*"])
     assert "lab/cpu/int8-shared-minmax" not in planned.known
-    session.run_experiment(
-        path, results, select=["lab/cpu/*shared*"], offline=True, progress=Told()
-    )
+    run_offline(path, results, select=["lab/cpu/*shared*"])
     record = json.loads((results / f"latest/records/{CELL}.json").read_text())
     assert record["status"] == "unavailable"
     assert "of other settings of boxes: `trt-matrix pack` again" in record["reason"]
@@ -272,9 +270,7 @@ LIES: dict[str, tuple[dict[str, Change], str]] = {
 def tried(trip: Photographs, archive: Path, results: Path) -> dict[str, Any]:
     """Merges and runs; returns the record of the shared int8."""
     merge(archive, results)
-    session.run_experiment(
-        trip.matrix, results, select=["lab/cpu/fp32", CELL], offline=True, progress=Told()
-    )
+    run_offline(trip.matrix, results, select=["lab/cpu/fp32", CELL])
     found: dict[str, Any] = json.loads((results / f"latest/records/{CELL}.json").read_text())
     return found
 

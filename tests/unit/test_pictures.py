@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
-from tests.unit.matrices import Told
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import run_offline
 from tests.unit.pages import Element, parse
-from trt_matrix.commands.session import run_experiment
 from trt_matrix.config.data import Preprocess
 from trt_matrix.core.boxes.results import WorstImage
 from trt_matrix.core.manifest import EvaluationImage, Manifest
@@ -59,15 +59,9 @@ MATRIX: dict[str, Any] = {
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    (folder / "images").mkdir()
-    random = np.random.default_rng(3)
-    for index in range(2):
-        pixels = random.integers(0, 256, (24, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    noise_images(folder, 3, images=2, height=24)
     (folder / "matrix.yaml").write_text(yaml.safe_dump(MATRIX))
-    run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
-    )
+    run_offline(folder / "matrix.yaml")
     shutil.rmtree(folder / "images")  # the report needs none of them
     return folder / "results"
 
@@ -283,8 +277,9 @@ def test_a_picture_of_what_was_fed_is_that_of_the_stored_array(results: Path) ->
     (name,) = (found := pictures(run.store, run.manifest(), [worst("0.png")])).fed
     image = found.fed[name]
     assert (image.order, image.width, image.height, image.clipped) == ("rgb", 16, 16, 0)
-    assert run.manifest().asked
-    array = run.store.array(run.manifest().asked.evaluation)[0]
+    asked = run.manifest().asked
+    assert asked
+    array = run.store.array(asked.evaluation)[0]
     assert (image.low, image.high) == (array.min(), array.max())
     picture = seen(image.picture)
     assert picture.shape == (16, 16, 3), "what pads it, too"

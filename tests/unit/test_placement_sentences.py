@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-import small_networks as networks
 from onnx import numpy_helper
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
 from tests.unit.judgements import BASELINE, OWN, SHARED
+from tests.unit.small_networks import Builder
 from tests.unit.test_head_answers import told, verdict, with_verdicts
 from tests.unit.test_placement_verdicts import INT8, PER_TENSOR, UINT8, cell, kinds
 from tests.unit.test_weight_spread import planted

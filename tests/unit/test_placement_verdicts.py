@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
-from probes import start
 
 from tests.unit.judgements import BASELINE
+from tests.unit.probes import start
 from tests.unit.test_head_answers import told, verdict, with_verdicts
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.factors.cell_factors import EffectKind, difference, factors

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
-from processors import EXACT, HERE, MAY_SATURATE
-from small_networks import Builder, image
 
+from tests.unit import small_networks as networks
+from tests.unit.processors import EXACT, HERE, MAY_SATURATE
+from tests.unit.small_networks import Builder, image
 from trt_matrix.core.hosts.processor import Processor, processor_of
 from trt_matrix.core.layers.executed import executed_share, float_ends
 from trt_matrix.core.metrics import sqnr_db

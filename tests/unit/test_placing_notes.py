@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import experiments
 import numpy as np
 import onnx
 import pytest
 import yaml
-from small_networks import Builder, detector
 
-from tests.unit.small_networks import resized
+from tests.unit import experiments
+from tests.unit.small_networks import Builder, detector, resized
 from tests.unit.test_equal_ranges_command import UNEQUAL
 from trt_matrix.config.data import CalibrationSection
 from trt_matrix.core.network.canonical import canonical

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start
+from tests.unit.passes import FP16, FP32, IMPLICIT, SHARED
 from trt_matrix.containers.job.reductions import compare, flat
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.evidence import Evidence
 from trt_matrix.core.judge import judge
 from trt_matrix.core.judgement import Judgement
-from trt_matrix.core.manifest import HeadGate, Manifest
+from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.metrics import Sums
 from trt_matrix.core.records import IntegerShare, Measurement, Record, Start, StoredObject
 from trt_matrix.core.verdicts.head_errors import head_errors, told_by_head
@@ -26,12 +28,7 @@ from trt_matrix.core.verdicts.plain_findings import (
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 IMAGES = 4
-FP32 = Pass(precision=Precision.FP32)
-FP16 = Pass(precision=Precision.FP16)
-INT8 = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
+INT8 = SHARED
 RANDOM = np.random.default_rng(0)
 GOOD = RANDOM.normal(0, 1, (IMAGES, 50)).astype(np.float32)
 
@@ -61,16 +58,14 @@ class World:
         if pass_.precision is Precision.INT8:
             more.setdefault("table", "t")
         self.records.append(
-            Record(
-                cell=cell,
-                environment=name,
-                device=device,
-                pass_=pass_,
-                status=Status.OK,
-                measurements=tuple(
+            new_record(
+                name,
+                pass_,
+                tuple(
                     self._measured(f"{cell}#{repeat}", array, repeat, more)
                     for repeat, array in enumerate(arrays)
                 ),
+                device=device,
             )
         )
         return self
@@ -80,33 +75,20 @@ class World:
     ) -> Measurement:
         digest = next((k for k, known in self.arrays.items() if known is array), name)
         self.arrays[digest] = array
-        values = {
-            "fingerprint": name,
-            "name": "pass",
-            "repeat": repeat,
-            "status": Status.OK,
-            "model_sha256": "0",
-            "placement": "onnxruntime",
-            "outputs": {"small": stored(digest)},
-            "start": start("onnxruntime"),
-        }
-        return Measurement(**(values | more))
+        more = {"placement": "onnxruntime", "start": start("onnxruntime")} | more
+        outputs = {"small": stored(digest)}
+        return new_measurement(
+            fingerprint=name, name="pass", repeat=repeat, outputs=outputs, **more
+        )
 
     @property
     def evidence(self) -> Evidence:
-        manifest = Manifest(
-            run_id="run",
-            name="demo",
-            created="2026-11-23T12:00:00+00:00",
-            baseline="base",
+        manifest = new_manifest(
             heads=(HeadGate(head="small", sqnr_db=self.gate),),
             images=IMAGES,
-            epsilon=1e-3,
             cells=tuple(record.cell for record in self.records),
             reference=self._measured("reference", self.arrays["reference"], 0, {}),
             simulations=tuple(self.simulations),
-            tables={},
-            facts={},
         )
 
         def sums_of(y: StoredObject, r: StoredObject) -> Sums:
@@ -138,14 +120,10 @@ def stored(name: str) -> StoredObject:
 
 
 def start(engine: str) -> Start:
-    return Start(
-        environment="e",
-        device="cpu",
+    return new_start(
         identity={"kind": "venv"},
         probe={"engine": {"name": engine, "version": "1.2.3"}},
         command=("python",),
-        started="2026-11-23T12:00:00+00:00",
-        wall_s=1.0,
     )
 
 

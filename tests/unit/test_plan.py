@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from tests.unit.passes import FP32, SHARED
+from trt_matrix.core.cells import Cell, Pass, Precision, Status
 from trt_matrix.core.plan import Axis, expand, passes, recordable, select, without_device
 
 NO_DRIVER = (Status.UNAVAILABLE, "no NVIDIA driver")
-INT8 = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-FP32 = Pass(precision=Precision.FP32)
+INT8 = SHARED
 
 
 def axis(name: str, *kinds: str, obstacle: tuple[Status, str] | None = None) -> Axis:

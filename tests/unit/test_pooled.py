@@ -8,11 +8,11 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matrices import Trial
 from onnx import helper
-from small_networks import Builder
 
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit.matrices import Trial
+from tests.unit.small_networks import Builder
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.tables.pooled import max_pools, take_inputs
@@ -125,7 +125,7 @@ def test_the_record_of_a_calibration_has_it_for_entropy_alone(tmp_path: Path) ->
     pools = {"p1": "r1", "p2": "r1", "p3": "a1"}
     assert made.tables["minmax"] == made.seen == told
     assert made.tables["entropy"] == told | {to: told[of] for to, of in pools.items()}
-    shares = made.clipped["minmax"]
+    shares = dict(made.clipped["minmax"])
     assert made.clipped["entropy"] == shares | {to: shares[of] for to, of in pools.items()}
     table = jobs.wants.table(site, made, "entropy")
     assert table.amax == made.tables["entropy"]

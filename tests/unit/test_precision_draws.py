@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.unit.test_average_precision import DEMO, annotation, boxes, coco, noisy
 from trt_matrix.core.boxes.average_precision import (
-    ALL,
     Labels,
     LabelsError,
     average_precision,
@@ -27,6 +26,7 @@ from trt_matrix.core.boxes.precision_draws import (
     precision_draws,
     weighted,
 )
+from trt_matrix.core.boxes.results import ALL
 
 
 def of_weights(
@@ -43,10 +43,10 @@ def of_evaluation(
     sources = [image for image, times in enumerate(taken) for _ in range(times)]
     repeated = coco(
         [
-            {**one, "image_id": index}
+            {**annotation, "image_id": index}
             for index, image in enumerate(sources)
-            for one in truth["annotations"]
-            if one["image_id"] == image
+            for annotation in truth["annotations"]
+            if annotation["image_id"] == image
         ],
         images=len(sources),
         categories=tuple(category["id"] for category in truth["categories"]),

@@ -116,9 +116,7 @@ def test_a_process_needs_the_gpu_that_it_is_to_run_on(monkeypatch: pytest.Monkey
 
 def test_the_gpu_of_a_device_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(
-        preflight, "read_state_if_there", lambda uuid, ours: asked.append(uuid) or None
-    )
+    monkeypatch.setattr(preflight, "read_state_if_there", lambda uuid, ours: asked.append(uuid))
     this_machine(monkeypatch, host(gpu("T4"), gpu("T4", 1)))
     for device in ("cpu", "gpu:1", "gpu:7"):
         assert preflight.watch(device) is None

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper, numpy_helper
-from preparations import prepared, problem, same
-from public_networks import dynamic, half, ssd
-from quantised import sqnr
-from small_networks import Builder, detector, operators, run
 
+from tests.unit import small_networks as networks
+from tests.unit.preparations import prepared, problem, same
+from tests.unit.public_networks import dynamic, half, ssd
+from tests.unit.quantised import sqnr
+from tests.unit.small_networks import Builder, detector, operators, run
 from trt_matrix.core.network.graph import outputs
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.prepared.likely import likely
@@ -183,7 +183,8 @@ def test_a_first_size_that_is_no_batch_may_be_the_same_number(
 def test_a_batch_that_broadcasting_builds_in_is_refused(
     node: tuple[str, list[str], str, dict[str, Any]],
 ) -> None:
-    for more in ([], [("Relu", ["y"], "z", {}), ("Sigmoid", ["z"], "out", {})]):
+    tails: tuple[list[Any], ...] = ([], [("Relu", ["y"], "z", {}), ("Sigmoid", ["z"], "out", {})])
+    for more in tails:
         model = of_four(node, *more)
         if more:
             model.graph.output[0].name = "out"
@@ -280,7 +281,7 @@ def test_float16_becomes_float32_with_the_same_weights(input_too: bool) -> None:
     assert image_input(found.model).name == "image"
     assert {output.dtype for output in outputs(found.model)} == {"float32"}
     assert "float16" not in str(found.model)
-    halves, wide = ({one.name: numpy_helper.to_array(one) for one in each.graph.initializer}
+    halves, wide = ({weight.name: numpy_helper.to_array(weight) for weight in each.graph.initializer}
                     for each in (model, found.model))  # fmt: skip
     assert all(np.array_equal(halves[name].astype("f4"), wide[name]) for name in halves)
     x = networks.image().astype("f2" if input_too else "f4")

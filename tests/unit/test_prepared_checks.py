@@ -6,9 +6,9 @@ from typing import Any
 
 import onnx
 import pytest
-from experiments import changed, checked, write, wrong
-from public_networks import dynamic, rt_detr, shuffled, ssd
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.public_networks import dynamic, rt_detr, shuffled, ssd
 from trt_matrix.config.data import Preprocess
 from trt_matrix.planning.inputs import pixel_problem
 
@@ -98,4 +98,4 @@ def test_a_variant_gets_what_the_network_gets(matrix: Path) -> None:
     places = {"model__constants": {"orig_target_sizes": [16, 16]}, "model__variants": ["old.onnx"]}
     assert told_with(matrix, rt_detr(), **places) == []
     (variant,) = checked(matrix).variants
-    assert [one.name for one in variant.model.graph.input] == ["images"]
+    assert [tensor.name for tensor in variant.model.graph.input] == ["images"]

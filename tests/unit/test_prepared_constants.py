@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper, numpy_helper
-from preparations import prepared, problem, problems, same
-from public_networks import dynamic, paddle, rt_detr
-from small_networks import Builder, run
 
+from tests.unit import small_networks as networks
+from tests.unit.preparations import prepared, problem, problems, same
+from tests.unit.public_networks import dynamic, paddle, rt_detr
+from tests.unit.small_networks import Builder, run
 from trt_matrix.core.network.graph import TensorInfo, outputs
 from trt_matrix.core.network.image_input import image_input
 from trt_matrix.core.prepared.constants import ConstantError, constant
@@ -78,7 +78,7 @@ def test_a_mask_of_the_images_size_is_filled_with_one_number() -> None:
     model.graph.output[0].type.tensor_type.ClearField("shape")
     found = prepared(model, constants={"pixel_mask": 1}, size=(4, 6))
     assert [output.shape for output in outputs(found.model)] == [(1, 3, 4, 6)]
-    (mask,) = [one for one in found.model.graph.initializer if one.name == "pixel_mask"]
+    (mask,) = [weight for weight in found.model.graph.initializer if weight.name == "pixel_mask"]
     assert numpy_helper.to_array(mask).tolist() == np.ones((1, 1, 4, 6)).tolist()
     several = b.model({"image": ["n", 3, "h", "w"], "pixel_mask": ["n", "h", "w"]}, ["y"])
     assert likely(several).wishes.constants == {"pixel_mask": 1}

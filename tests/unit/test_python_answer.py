@@ -20,6 +20,14 @@ def test_a_python_is_told(version: str) -> None:
     assert python.distributions == GOOD["distributions"]
 
 
+DAMAGE: list[dict[str, Any]] = [
+    {"version": "../../evil"}, {"version": "3.x"}, {"version": 3.11}, {"version": "3"}, {"version": "3.11\n"},
+    {"platform": "x" * 1000}, {"libc": ["glibc"]}, {"distributions": []}, {"evil": 1},
+    {"distributions": {"numpy": "2.0.0"}}, {"distributions": {"n" * 500: GOOD["distributions"]["numpy"]}},
+    {"distributions": {"numpy": {"version": "2", "record_sha256": "../x"}}},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -27,12 +35,7 @@ def test_a_python_is_told(version: str) -> None:
         *(json.dumps({k: v for k, v in GOOD.items() if k != name}) for name in GOOD),
         *(
             json.dumps(GOOD | changes)
-            for changes in (
-                {"version": "../../evil"}, {"version": "3.x"}, {"version": 3.11}, {"version": "3"}, {"version": "3.11\n"},
-                {"platform": "x" * 1000}, {"libc": ["glibc"]}, {"distributions": []}, {"evil": 1},
-                {"distributions": {"numpy": "2.0.0"}}, {"distributions": {"n" * 500: GOOD["distributions"]["numpy"]}},
-                {"distributions": {"numpy": {"version": "2", "record_sha256": "../x"}}},
-            )
+            for changes in DAMAGE
         ),
     ],
 )  # fmt: skip

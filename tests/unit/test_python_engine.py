@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import experiments
 import numpy as np
 import pytest
 import yaml
-from experiments import changed, problems, wrong
 
-from tests.unit.matrices import Told
-from trt_matrix.commands import session
+from tests.unit import experiments
+from tests.unit.experiments import changed, problems, wrong
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record
@@ -94,7 +93,7 @@ def test_versions_are_put_where_requirements_want_them() -> None:
     one = experiments.config(given).environments[0]
     assert one.ids() == ("ov-2026.4.1", "ov-2025.3.0")
     assert one.requirements(1) == ("openvino==2025.3.0", "numpy<3")  # type: ignore[union-attr]
-    assert one.engine == "python"  # type: ignore[union-attr]
+    assert one.engine == "python"
 
 
 @pytest.mark.parametrize(
@@ -243,9 +242,7 @@ class Ran:
         self.told = Told()
         self.source = path
         try:
-            session.run_experiment(
-                path, folder / "results", select=[], offline=True, progress=self.told
-            )
+            run_offline(path, folder / "results", told=self.told)
         finally:
             self.folder = folder / "results" / "latest"
             self.run = Store(folder / "results").open_run("latest")

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from onnx import numpy_helper
-from placed_networks import BY, WHOLE, minmax, placed, source, sqnr_db, values
-from small_networks import Builder, image
 
+from tests.unit import small_networks as networks
+from tests.unit.placed_networks import BY, WHOLE, minmax, placed, source, sqnr_db, values
+from tests.unit.small_networks import Builder, image
 from trt_matrix.core.network import graph
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.core.network.canonical import canonical
@@ -281,11 +281,7 @@ def test_gemm_matmul_and_transposed_convolution() -> None:
             for node in placement.model.graph.node
             if node.input[0].endswith("/weight")
         }
-        assert axes == {
-            "convtranspose_up/weight": 1,
-            "gemm_h/weight": 0,
-            "matmul_y/weight": 1,
-        }
+        assert axes == {"convtranspose_up/weight": 1, "gemm_h/weight": 0, "matmul_y/weight": 1}
         feed = {"image": image((1, 3, 4, 4))}
         found = networks.run(placement.model, feed)["y"]
         assert sqnr_db(networks.run(model, feed)["y"], found) > 25

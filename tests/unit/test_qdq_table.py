@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType
-from placed_networks import minmax
-from quantised import Quantising, by_tool, mixed, pairs
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
+from tests.unit.placed_networks import minmax
+from tests.unit.quantised import Quantising, by_tool, mixed, pairs
+from tests.unit.small_networks import Builder
 from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions
 from trt_matrix.core.shipped.stripping import stripped
@@ -117,7 +117,8 @@ def test_constants_count_wherever_they_stand_and_weights_never() -> None:
     moved.CopyFrom(model)
     del moved.graph.initializer[:]
     nodes = [
-        helper.make_node("Constant", [], [one.name], value=one) for one in model.graph.initializer
+        helper.make_node("Constant", [], [weight.name], value=weight)
+        for weight in model.graph.initializer
     ]
     for node in reversed(nodes):
         moved.graph.node.insert(0, node)
@@ -133,7 +134,7 @@ def test_scales_in_another_file_or_computed_are_told_and_no_file_is_opened(
     b.pair(b.conv("a", "c", 3, 4), "d", 0.02, 0, np.int8)
     b.conv("d", "y", 4, 4)
     model = b.model({"image": SHAPE}, ["y"])
-    (scale,) = (one for one in model.graph.initializer if one.name == "d.scale")
+    (scale,) = (weight for weight in model.graph.initializer if weight.name == "d.scale")
     onnx.external_data_helper.set_external_data(scale, location="weights.bin")
     scale.ClearField("raw_data")
     (tmp_path / "weights.bin").write_bytes(np.float32(7).tobytes())
@@ -181,8 +182,8 @@ def test_half_precision_scales_are_numbers_and_integers_are_none() -> None:
     model = b.model({"image": SHAPE}, ["x"], opset=19)
     # The output is what went in: quantised, it has no other name.
     assert from_qdq(model).values == {"image": LEVELS * float(np.float16(0.03))}
-    (scale,) = (one for one in model.graph.initializer if one.name == "s")
-    scale.CopyFrom(numpy_helper.from_array(np.int32(3), "s"))
+    (scale,) = (weight for weight in model.graph.initializer if weight.name == "s")
+    scale.CopyFrom(numpy_helper.from_array(np.array(3, np.int32), "s"))
     with pytest.raises(TableError, match="no number"):
         from_qdq(model)
 

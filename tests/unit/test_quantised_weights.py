@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import numpy_helper
-from placed_networks import BY, minmax, placed, sqnr_db
-from small_networks import Builder, image
 
+from tests.unit import small_networks as networks
+from tests.unit.placed_networks import BY, minmax, placed, sqnr_db
+from tests.unit.small_networks import Builder, image
 from trt_matrix.core.qdq.explicit import place
 from trt_matrix.core.qdq.options import ONNXRUNTIME, TENSORRT, PlacementOptions, simulation_of
 from trt_matrix.core.qdq.weights import quantise_bias, quantise_weight, scale_for_bias, weight_scale

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from ranked_networks import CELLS, CHANNELS, KEPT, Ranked, body, detections, made
 
+from tests.unit.ranked_networks import CELLS, CHANNELS, KEPT, Ranked, body, detections, made
 from trt_matrix.core.manifest import Ranked as Record
 from trt_matrix.core.network.ranked import Rankings, rankings
 from trt_matrix.core.network.ranked_sentences import advice, entry, why_not_compared
@@ -19,7 +19,7 @@ def of(model: onnx.ModelProto, *heads: str) -> Rankings:
 
 def told(model: onnx.ModelProto, head: str) -> tuple[str, str, tuple[str, ...]] | None:
     ranked = of(model, head).rows.get(head)
-    return ranked and (ranked.operator, ranked.node, ranked.before)
+    return (ranked.operator, ranked.node, ranked.before) if ranked else None
 
 
 # Ranked

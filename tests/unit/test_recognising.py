@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from decodings import told_of
 from hypothesis import given
 from hypothesis import strategies as st
-from small_networks import Builder
 
+from tests.unit.decodings import told_of
+from tests.unit.small_networks import Builder
 from trt_matrix.commands.init import text
 from trt_matrix.core.boxes.registry import recognised
 from trt_matrix.core.boxes.styles import SeenOutput
@@ -102,10 +102,7 @@ CLEAR: list[tuple[dict[str, Shape], tuple[int, int], Tails | None, dict[str, Any
 
 @pytest.mark.parametrize(("shapes", "size", "behind", "decode"), CLEAR)
 def test_published_networks_are_recognised(
-    shapes: dict[str, Shape],
-    size: tuple[int, int],
-    behind: Tails | None,
-    decode: dict[str, Any],
+    shapes: dict[str, Shape], size: tuple[int, int], behind: Tails | None, decode: dict[str, Any]
 ) -> None:
     (proposal,) = recognised(seen(shapes, behind), size)
     assert proposal.doubt == ""
@@ -283,7 +280,7 @@ def test_the_tail_of_an_output_begins_behind_the_last_convolution() -> None:
     assert found["out"].operators == {"Exp"}
     assert set(found["out"].convolutions) == {"m8", "m16", "m32"}
     assert found["m8"].operators == frozenset()
-    assert parts_of(found["m8"], inferred(model)) == {12}
+    assert parts_of(found["m8"], inferred(model)) == frozenset({12})
     assert parts_of(found["m8"], {}) is None
 
 

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,12 @@ def recorded(folder: Path, files: str, **form: object) -> Recorded:
 def write(folder: Path, pattern: str, values: np.ndarray = VALUES, dtype: str = "<f4") -> None:
     for index, (image, one) in enumerate(zip(IMAGES, values, strict=True)):
         for repeat in (0, 1):
-            known = {"head": "small", "image": image, "index": index, "repeat": repeat}
+            known: dict[str, Any] = {
+                "head": "small",
+                "image": image,
+                "index": index,
+                "repeat": repeat,
+            }
             path = folder / filled(pattern, known)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes((one + repeat).astype(dtype).tobytes())

@@ -5,12 +5,13 @@ began with; every run goes the way that a user goes, from files to exit code.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.unit.recordings import Recording, exactly, noisy, only
+from tests.unit.recordings import Recording, Spoil, exactly, noisy, only
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.verdict import Kind
@@ -21,7 +22,7 @@ GATE = {"sqnr_db": 20}
 
 
 def answer(outcome: Outcome, head: str = "small") -> Answer:
-    (found,) = (one for one in outcome.judgement.answers if one.head == head)
+    (found,) = (answer for answer in outcome.judgement.answers if answer.head == head)
     return found
 
 
@@ -85,7 +86,7 @@ def test_one_bright_image_decides_nothing(tmp_path: Path) -> None:
     """It has nearly all of the energy; there the second version is worse, and better everywhere else."""
     recording = Recording(tmp_path, dark=True)
 
-    def spoiled(bright: float, others: float) -> object:
+    def spoiled(bright: float, others: float) -> Spoil:
         def spoil(output: np.ndarray, head: str, _repeat: int) -> np.ndarray:
             error = np.random.default_rng([5, len(head)]).normal(0, 1, output.shape)
             scale = np.full((len(output), 1, 1, 1), others)
@@ -154,7 +155,7 @@ def test_int8_far_below_its_own_simulation_in_every_version_is_never_nobodys(
     ],
 )  # fmt: skip
 def test_broken_int8_without_a_gate_leads_and_fails(
-    tmp_path: Path, spoil: object, words: str
+    tmp_path: Path, spoil: Callable[[np.ndarray], np.ndarray], words: str
 ) -> None:
     recording = Recording(tmp_path)
     good = noisy(0.01)

@@ -60,7 +60,7 @@ def test_layers_and_their_times(tmp_path: Path) -> None:
     assert (answer.runs, answer.layers[0].seconds) == (20, 0.002)
     alone = taken(tmp_path, None, times)
     assert alone.answer is not None
-    assert [one["precision"] for one in alone.answer["layers"]] == [None]
+    assert [layer["precision"] for layer in alone.answer["layers"]] == [None]
 
 
 def test_a_node_without_a_name_is_called_after_its_tensor(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import HEADS, Recording, computed, exactly, noisy
 
+from tests.unit.recordings import HEADS, Recording, computed, exactly, noisy
 from trt_matrix.core.calibration.report import CalibrationReport, Concern
 from trt_matrix.core.network.calibration_graph import calibration_model
 from trt_matrix.judging.outcome import Outcome
@@ -54,7 +54,7 @@ def report(outcome: Outcome) -> CalibrationReport:
 
 def test_pixels_over_255_in_place_of_centred_ones_are_named(tmp_path: Path) -> None:
     outcome = judged(tmp_path, 1 / 255, 0.0)
-    (claim,) = [one for one in report(outcome).claims if one.concern is Concern.TABLE]
+    (claim,) = [claim for claim in report(outcome).claims if claim.concern is Concern.TABLE]
     assert "The table of app seems made with another preprocessing" in claim.text
     assert "fit pixel / 255 (off by" in claim.text
     (table,) = report(outcome).tables

@@ -41,7 +41,7 @@ def dead(scales: Scales) -> str:
     return lines({name: scale * (index % 2) for index, (name, scale) in enumerate(scales.items())})
 
 
-USED: Mapping[str, tuple[Write, str]] = {
+USED: dict[str, tuple[Write, str]] = {
     "as-is": (lines, ""),
     "other-header": (lambda scales: lines(scales, "TRT-8XXX-EntropyCalibration2 "), ""),
     "crlf": (lambda scales: "\ufeff" + lines(scales, end="\r\n"), ""),
@@ -53,7 +53,7 @@ USED: Mapping[str, tuple[Write, str]] = {
 }  # fmt: skip
 """Form → how it is written, and a part of what is told."""
 
-WRONG: Mapping[str, tuple[Write, str]] = {
+WRONG: dict[str, tuple[Write, str]] = {
     "amax": (times(127), "its scales are 127 times what the reference's ranges ask for"),
     "inverse": (lambda scales: lines({name: 1 / scale for name, scale in scales.items()}), "1 / scale"),
     "little-endian": (lambda scales: lines(scales, bits=lambda one: struct.pack("<f", one).hex()), "stand in reverse"),

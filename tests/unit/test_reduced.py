@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from reduced_networks import (
+
+from tests.unit.reduced_networks import (
     BF16,
     FP16,
     X,
@@ -18,7 +19,6 @@ from reduced_networks import (
     types_of,
     weight,
 )
-
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.reduced.converting import convert, element_types
 
@@ -36,11 +36,11 @@ def test_scales_of_a_resize_stay_exact_where_others_read_them_too() -> None:
     made = converted(model)
     assert [one.shape for one in run(made.model)] == [one.shape for one in run(model)]
     kinds = element_types(made.model)
-    (resize,) = (one for one in made.model.graph.node if one.op_type == "Resize")
+    (resize,) = (node for node in made.model.graph.node if node.op_type == "Resize")
     assert [kinds[name] for name in resize.input] == [
         TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.FLOAT,
     ]  # fmt: skip
-    (mul,) = (one for one in made.model.graph.node if one.op_type == "Mul")
+    (mul,) = (node for node in made.model.graph.node if node.op_type == "Mul")
     assert kinds[mul.input[1]] == TensorProto.FLOAT16
 
 
@@ -133,7 +133,7 @@ def test_casts_inside_to_int_and_back_stay_what_they_are() -> None:
         [weight(100.0, "many")],
     )
     made = converted(model)
-    operators = [one.op_type for one in made.model.graph.node]
+    operators = [node.op_type for node in made.model.graph.node]
     assert operators.count("Cast") > 4
     assert sqnr_db(run(made.model)[0], run(model)[0]) > 40
 
@@ -222,8 +222,8 @@ def test_custom_operators_keep_their_types_and_are_named() -> None:
     made = converted(model, amax={})
     assert set(made.kept) == {"up"}
     assert "no operator of ONNX" in made.kept["up"]
-    (custom,) = (one for one in made.model.graph.node if one.domain == "my")
-    (cast,) = (one for one in made.model.graph.node if custom.input[0] in one.output)
+    (custom,) = (node for node in made.model.graph.node if node.domain == "my")
+    (cast,) = (node for node in made.model.graph.node if custom.input[0] in node.output)
     assert helper.get_attribute_value(cast.attribute[0]) == TensorProto.FLOAT
     del model.graph.value_info[:]
     made = converted(model, amax={})

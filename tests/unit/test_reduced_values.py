@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from reduced_networks import (
+
+from tests.unit.reduced_networks import (
     BF16,
     FP16,
     ROOT,
@@ -22,7 +23,6 @@ from reduced_networks import (
     types_of,
     weight,
 )
-
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.network.canonical import canonical
 from trt_matrix.core.reduced.formats import FORMATS

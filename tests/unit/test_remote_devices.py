@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from experiments import changed, write
 
+from tests.unit.experiments import changed, write
 from tests.unit.hosts import gpu, host
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.compatibility import HostFacts

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from pages import parse
-from test_box_judge import IMAGES, World, box
-from test_report_boxes import judged
 
+from tests.unit.pages import parse
+from tests.unit.test_box_judge import IMAGES, World, box
+from tests.unit.test_report_boxes import judged
 from trt_matrix.core.box_judge import judge_boxes
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.results import BoxReport, Repeated

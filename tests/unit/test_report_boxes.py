@@ -181,7 +181,7 @@ def test_a_picture_is_drawn_once_with_both_sets_of_boxes() -> None:
 
 
 def fed(**changes: Any) -> FedImage:
-    facts = {"order": "rgb", "width": 320, "height": 320, "low": -1.0, "high": 1.0}
+    facts: dict[str, Any] = {"order": "rgb", "width": 320, "height": 320, "low": -1.0, "high": 1.0}
     return FedImage(picture=picture(), **(facts | changes))
 
 

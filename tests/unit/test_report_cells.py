@@ -3,15 +3,17 @@
 import re
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.unit.judgements import FP32, SHARED, cell_result, head, judgement, whole
+from tests.unit.new_records import new_measurement, new_record, new_start
 from tests.unit.pages import parse
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.judge import _cell_run as cell_run
 from trt_matrix.core.judgement import CellResult, CellRun
-from trt_matrix.core.records import Measurement, Record, Start
+from trt_matrix.core.records import Measurement
 from trt_matrix.report.cells import cell_anchor, command, common_facts, places, stage_s
 from trt_matrix.report.html import render
 
@@ -123,28 +125,15 @@ def test_anchors_are_plain_and_apart() -> None:
         assert len(anchor) < 140
 
 
-def measurement(repeat: int, **changes: object) -> Measurement:
-    start = Start(
-        environment="a", device="cpu", identity={}, probe={}, command=(), started="s", wall_s=1
-    )
-    values: dict[str, object] = {
-        "fingerprint": f"f{repeat}",
-        "name": "fp32",
-        "repeat": repeat,
-        "status": Status.OK,
-        "model_sha256": "m",
-        "start": start,
-    }
-    return Measurement.model_validate(values | changes)
+def measurement(repeat: int, **changes: Any) -> Measurement:
+    start = new_start(started="s")
+    fields = {"fingerprint": f"f{repeat}", "repeat": repeat, "start": start} | changes
+    return new_measurement(**fields)
 
 
 def test_a_cells_run_is_told_from_its_record() -> None:
-    record = Record(
-        cell="a/cpu/fp32",
-        environment="a",
-        device="cpu",
-        pass_=Pass(precision=Precision.FP32),
-        status=Status.OK,
+    record = new_record(
+        "a",
         measurements=(
             measurement(0, stages={"build": 1.0}),
             measurement(1, stages={"build": 2.0, "time": 3.0}, table="t", build={"size_bytes": 7}),

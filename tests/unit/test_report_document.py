@@ -207,6 +207,7 @@ def test_long_names_are_cut_in_the_tables_and_whole_in_the_data() -> None:
 
 def test_a_budget_that_overflowed_is_not_drawn() -> None:
     good = head(nmse=0.012)
+    assert good.budget
     bad = dataclasses.replace(
         good, budget=dataclasses.replace(good.budget, observed=math.inf, calibration=math.nan)
     )

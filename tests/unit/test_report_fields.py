@@ -7,15 +7,14 @@ import pytest
 
 from tests.unit.judgements import FP32, SHARED, cell_result, fp32_head, head, judgement
 from tests.unit.pages import column_counts, parse
-from trt_matrix.core.cells import Pass, Precision
+from tests.unit.passes import FP16
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 from trt_matrix.report.fields import Shown, head_shown
 from trt_matrix.report.html import render
 from trt_matrix.report.views import matrix
-
-FP16 = Pass(precision=Precision.FP16)
 
 
 def shown(head_result: HeadResult, pass_: Pass = SHARED) -> Shown:

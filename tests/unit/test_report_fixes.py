@@ -58,9 +58,7 @@ def test_its_time_is_what_the_two_times_differ_by_that_are_told(
 ) -> None:
     one = fix(1)
     one = replace(
-        one,
-        now=replace(one.now, latency_s=now),
-        reaches=replace(one.reaches, latency_s=then),
+        one, now=replace(one.now, latency_s=now), reaches=replace(one.reaches, latency_s=then)
     )
     assert [row.later for row in fixes(with_fixes(one)).rows] == [told]
 

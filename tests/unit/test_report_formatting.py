@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from trt_matrix.core.words import count, visible
 from trt_matrix.report import formatting
 from trt_matrix.report.formatting import (
-    count,
     duration,
     finalize,
     fixed,
@@ -20,7 +20,6 @@ from trt_matrix.report.formatting import (
     ratio,
     short,
     signed,
-    visible,
 )
 
 

@@ -201,7 +201,7 @@ def test_the_budget_has_a_bar_and_its_numbers_in_every_row(page: Element) -> Non
     assert [cell.text for cell in old.all("td")[1:]] == ["11.80", "2.10", "+0.50", "+9.20", "0.30"]
     assert [cell.text for cell in new.all("td")[1:]] == ["2.30", "2.10", "+0.50", "−0.30", "0.30"]
     widths = {
-        element.attributes["class"]: float(element.attributes["width"].rstrip("%"))
+        element.attributes["class"]: float((element.attributes["width"] or "").rstrip("%"))
         for element in old.all("rect")
     }
     assert set(widths) == {"limit", "calibration", "engine"}

@@ -55,7 +55,7 @@ def way(environment: str, network: NetworkMap, **precisions: str) -> LayerPrecis
 
 @pytest.fixture(scope="module")
 def network() -> NetworkMap:
-    return network_map(detector(), [(one, one) for one in HEADS])
+    return network_map(detector(), [(head, head) for head in HEADS])
 
 
 def test_hundreds_of_layers_that_ran_alike_are_one_row() -> None:

@@ -31,7 +31,7 @@ HEADS = ("large", "small")
 
 
 def judged(network: NetworkMap, *ways: LayerPrecisions, **changed: object) -> Judgement:
-    cells = [cell_result(one.cells[0].partition("/")[0], SHARED, [head("small")]) for one in ways]
+    cells = [cell_result(way.cells[0].partition("/")[0], SHARED, [head("small")]) for way in ways]
     report = LayerReport(network=network, ways=ways)
     return judgement(cells, heads=network.heads, **{"layers": report} | changed)
 
@@ -103,7 +103,7 @@ def diagnosed(network: NetworkMap, gains: dict[str, dict[str, float]]) -> Diagno
 
 @pytest.fixture(scope="module")
 def network() -> NetworkMap:
-    return network_map(detector(), [(one, one) for one in HEADS])
+    return network_map(detector(), [(head, head) for head in HEADS])
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_of_a_folded_box_no_layer_is_passed_over(large: NetworkMap) -> None:
         for box_side in drawn(judged(large, way("a", large, **inside))).builds[0].sides
     ]
     assert any("/" in text for text in texts)
-    missing = dict.fromkeys(inside)
+    missing: dict[str, Any] = dict.fromkeys(inside)
     texts = [
         box_side.text
         for box_side in drawn(judged(large, way("a", large, **missing))).builds[0].sides
@@ -249,7 +249,7 @@ def test_nothing_lies_on_anything_and_all_is_in_the_picture(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     found = drawn(judged(request.getfixturevalue(name)))
-    places = [(one.x, one.y) for one in (*found.boxes, *found.heads)]
+    places = [(box.x, box.y) for box in found.boxes] + [(head.x, head.y) for head in found.heads]
     for at, (x, y) in enumerate(places):
         assert WIDTH // 2 <= x <= found.width - WIDTH // 2
         assert 0 <= y <= found.height - HEIGHT
@@ -268,13 +268,13 @@ def test_a_head_stands_behind_the_layer_that_gives_it_out() -> None:
     b.node("Mul", ["a", "c"], "d")
     made = network_map(b.model({"image": [1, 4]}, ["a", "c", "d"]), [(x, x) for x in "acd"])
     found = drawn(judged(made))
-    box = {one.title.partition(",")[0]: one for one in found.boxes}
+    box = {box.title.partition(",")[0]: box for box in found.boxes}
     for end, layer in zip(found.heads, ("relu_a", "add_c", "mul_d"), strict=True):
         source = next(one for title, one in box.items() if layer in title)
         y = source.y + HEIGHT // 2
         start, stop = f"M{source.x + WIDTH // 2} {y}", f"H{end.x - WIDTH // 2}"
         ways = [f"M{one}" for line in found.lines for one in line.path.split("M")[1:]]
-        assert any(one.startswith(start) and one.endswith(stop) for one in ways), layer
+        assert any(way.startswith(start) and way.endswith(stop) for way in ways), layer
 
 
 def test_every_box_leads_to_a_row_that_is_there(large: NetworkMap) -> None:

@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from judgements import BASELINE, cell_result, head, judgement
-from pages import Element, parse
-
+from tests.unit.judgements import BASELINE, cell_result, head, judgement
+from tests.unit.pages import Element, parse
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.network.lineage import Lineage
 from trt_matrix.core.verdicts.attribution import Addition, Attribution, FactorChange

@@ -1,6 +1,7 @@
 """Latency against accuracy: the front, and its drawing."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,16 +20,13 @@ from tests.unit.judgements import (
     whole,
 )
 from tests.unit.pages import Element, parse
-from trt_matrix.core.cells import Pass, Precision, TableSource
+from tests.unit.passes import IMPLICIT
+from trt_matrix.core.cells import Pass
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.report.html import render
-from trt_matrix.report.plots import ACROSS, BOTTOM, LEFT, RIGHT, TOP, plot
+from trt_matrix.report.plots import ACROSS, BOTTOM, LEFT, RIGHT, TOP, Tick, plot
 from trt_matrix.report.tradeoff import Tradeoff, tradeoffs
 from trt_matrix.report.views import matrix
-
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
 
 
 def of(*cells: CellResult, heads: tuple[str, ...] = ("small",)) -> tuple[Tradeoff, ...]:
@@ -159,14 +157,16 @@ def test_places_say_what_the_axes_say() -> None:
     """Between two ticks a mark stands where its number does: the axes are not ornaments."""
     (tradeoff,) = of(cell("a", 0.010, 0.01), cell("b", 0.014, 0.001), cell("c", 0.0112, 0.1))
     drawn = plot(tradeoff)
-    across = [(float(tick.text), tick.at) for tick in drawn.across]
-    up = [(float(tick.text), tick.at) for tick in drawn.up]
+
+    def at(value: float, axis: Sequence[Tick]) -> float:
+        texts, places = [float(tick.text) for tick in axis], [tick.at for tick in axis]
+        return float(np.interp(value, texts, places))
+
     ((_, marks),) = drawn.marks
     for mark, point in zip(marks, tradeoff.points, strict=True):
-        x = np.interp(point.latency_s * 1e3, *zip(*across, strict=True))
-        y = np.interp(point.sqnr_db, *zip(*up, strict=True))
-        assert (mark.x, mark.y) == (pytest.approx(x, abs=0.11), pytest.approx(y, abs=0.11))
-    assert drawn.gate == pytest.approx(np.interp(20, *zip(*up, strict=True)), abs=0.11)
+        place = at(point.latency_s * 1e3, drawn.across), at(point.sqnr_db, drawn.up)
+        assert (mark.x, mark.y) == pytest.approx(place, abs=0.11)
+    assert drawn.gate == pytest.approx(at(20, drawn.up), abs=0.11)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_rows_are_read_against_the_baseline_of_their_own_device_and_pass() -> No
 
 def test_latencies_of_different_batches_have_no_ratio() -> None:
     base, other = cell_result(heads=[head()]), cell_result("other", heads=[head()])
+    assert other.latency
     other = dataclasses.replace(other, latency=dataclasses.replace(other.latency, batch=8))
     (group,) = matrix(judgement([base, other]))
     assert group.rows[1].latency_ratio(group.rows[1].baseline) is None

@@ -1,6 +1,7 @@
 """What reading the whole change once more found: each said something false, or nothing, before it was mended."""
 
 import dataclasses
+from typing import Any
 
 from tests.unit.judgements import BASELINE, OWN, SHARED, cell_result, changes, head, judgement
 from trt_matrix.core.answers.degree import degree
@@ -59,7 +60,7 @@ def test_which_table_a_bad_calibrator_is_given_is_computed() -> None:
     assert answer.advice == "Give old the shared entropy table, which loses less there."
 
 
-def beaten_table(**changes: object) -> list[CellResult]:
+def beaten_table(**changes: Any) -> list[CellResult]:
     """Returns two cells of one environment: the own table is worse than the shared one, which lost no box."""
     why = Verdict(
         kind=Kind.CALIBRATION_PROBLEM, cell="v/cpu/own", head="small", against="the best table"

@@ -7,9 +7,7 @@ import pytest
 from trt_matrix.containers.job import pack_docker, run_pack
 
 
-def test_it_says_what_it_does_while_it_runs(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_it_says_what_it_does_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for stage in ("build fp32", "build fp32", "infer fp32"):
         run_pack.progress(stage, 61.0)
     run_pack.finish_progress("[1/3] a: ")
@@ -58,5 +56,5 @@ def test_a_container_gets_the_pack_read_only_and_no_network() -> None:
 def test_gpus_by_the_way_that_the_engine_there_has(
     gpus: str, info: dict[str, Any], wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack_docker.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     assert pack_docker.gpu_options(gpus, info) == wanted

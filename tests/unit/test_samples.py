@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from experiments import changed, checked, write, wrong
 from onnx import TensorProto
-from small_networks import Builder, run
-from test_shipped_run import Ran
 
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.small_networks import Builder, run
+from tests.unit.test_shipped_run import Ran
 from trt_matrix.commands.migration.sources import images_of, source_of
 from trt_matrix.core.cells import Status
 from trt_matrix.core.network.image_input import ImageInput, SampleInput, sample_input
@@ -70,7 +70,7 @@ def test_as_images_they_are_refused_with_the_line_to_write(tmp_path: Path) -> No
 
 
 def test_four_channels_are_an_images_own_or_come_as_arrays(tmp_path: Path) -> None:
-    images = {
+    images: dict[str, Any] = {
         "calibration": {"images": "calibration"},
         "evaluation": {"images": "evaluation"},
         "preprocess": {"size": [16, 16]},

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from secret_corpus import PLACES, SHAPES, harmless, shapes
 
+from tests.unit.secret_corpus import PLACES, SHAPES, harmless, shapes
 from trt_matrix.ticket.kinds import HiddenKind, Secret
 from trt_matrix.ticket.redaction import Redactor
 

@@ -198,7 +198,7 @@ def holds_of_answers(judgement: Judgement) -> None:
 def test_a_card_says_of_a_head_what_its_strip_says() -> None:
     seen = set()
     for judgement in judged()[:300]:
-        strips_ = {one.head: one for one in strips(judgement)}
+        strips_ = {strip.head: strip for strip in strips(judgement)}
         for card in cards(judgement):
             if card.head in strips_:
                 strip = strips_[card.head]

@@ -13,15 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import small_networks as networks
-from PIL import Image
 
-from tests.unit.matrices import Told
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.commands.gc import collect_in
 from trt_matrix.core.tables.table import from_json
@@ -56,12 +54,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with matrix.yaml and all that it names."""
     folder = tmp_path_factory.mktemp("tiny")
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for index in range(4):
-            pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=4, evaluation=4)
     (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
     return folder
 
@@ -99,9 +92,7 @@ def numbers(results: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    experiment: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, float]]:
+def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """Results of a run from start to end, and how many seconds it took."""
     results = tmp_path_factory.mktemp("undisturbed")
     started = time.monotonic()
@@ -138,9 +129,7 @@ def test_a_run_measures_all_and_the_next_nothing(
     assert {"entropy"} <= {table.provenance.algorithm for table in tables}
     assert all(table.amax for table in tables)
     told = Told()
-    again = session.run_experiment(
-        experiment / "matrix.yaml", results, select=[], offline=True, progress=told
-    )
+    again = run_offline(experiment / "matrix.yaml", results, told=told)
     assert all(cell.reused for cell in again.judgement.cells)
     assert again.seconds["engines"] == 0
     assert told.steps == told.expected
@@ -188,9 +177,7 @@ def test_a_collection_leaves_all_that_judging_and_the_next_run_need(
     assert planned.known == {cell.id: 2 for cell in planned.cells}
     judging.judge_again("latest", results)
     assert numbers(results) == rows
-    again = session.run_experiment(
-        experiment / "matrix.yaml", results, select=[], offline=True, progress=Told()
-    )
+    again = run_offline(experiment / "matrix.yaml", results)
     assert again.seconds["engines"] == 0
     assert numbers(results) == rows
 
@@ -217,9 +204,7 @@ def test_what_a_disk_changed_is_made_again_and_told(
     for path in damaged:
         damage(path)
     told = Told()
-    session.run_experiment(
-        experiment / "matrix.yaml", results, select=[], offline=True, progress=told
-    )
+    run_offline(experiment / "matrix.yaml", results, told=told)
     assert numbers(results) == rows
     assert any("damaged" in text for text in told.lines)
 
@@ -347,9 +332,7 @@ def test_a_full_disk_is_told_loses_nothing_and_with_space_it_goes_on(
 
 
 def run(experiment: Path, results: Path, select: list[str] | None = None) -> None:
-    session.run_experiment(
-        experiment / "matrix.yaml", results, select=select or [], offline=True, progress=Told()
-    )
+    run_offline(experiment / "matrix.yaml", results, select=select)
 
 
 def test_nothing_selected(experiment: Path, tmp_path: Path) -> None:
@@ -359,9 +342,7 @@ def test_nothing_selected(experiment: Path, tmp_path: Path) -> None:
 
 def test_what_was_not_selected_is_not_called_nothing(experiment: Path, tmp_path: Path) -> None:
     outcomes = [
-        session.run_experiment(
-            experiment / "matrix.yaml", tmp_path, select=select, offline=True, progress=Told()
-        )
+        run_offline(experiment / "matrix.yaml", tmp_path, select=select)
         for select in (["*/fp32"], [])
     ]
     some, every = (outcome.text() for outcome in outcomes)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
 from PIL import Image
 
-from tests.unit.matrices import Told
+from tests.unit import small_networks as networks
+from tests.unit.matrices import Told, run_offline
 from tests.unit.recordings import Recording, computed, exactly, noisy, write_images
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status, TableSource
@@ -101,9 +101,7 @@ class Place:
 class Ran:
     def __init__(self, place: Place, source: Path) -> None:
         self.told = Told()
-        self.outcome: Outcome = session.run_experiment(
-            source, place.results, select=[], offline=True, progress=self.told
-        )
+        self.outcome: Outcome = run_offline(source, place.results, told=self.told)
         self.run = Store(place.results).open_run("latest")
 
     @property
@@ -243,10 +241,7 @@ def test_odd_calibration_images_of_matrix_yaml_do_not_make_a_right_table_wrong(
     for path in sorted((tmp_path / "images" / "calibration").iterdir()):
         pixels = (np.asarray(Image.open(path)) > 127).astype(np.uint8)
         Image.fromarray(pixels).save(dark / path.name)
-    data = {
-        "calibration": {"images": "images/dark"},
-        "evaluation": {"images": "images/evaluation"},
-    }
+    data = {"calibration": {"images": "images/dark"}, "evaluation": {"images": "images/evaluation"}}
     ran = made.run("dark", {"table": made.table("a.cache", lines(made.scales))}, data=data)
     assert ran.records["int8-shared-file"].status is Status.OK
 
@@ -360,10 +355,7 @@ def test_recorded_outputs_of_a_shared_table_are_never_lost_for_it(
     file = recording.cache(factor=spoil)
     recording.version("app", "8.6.1", 2, fp32=exactly, int8_implicit_shared_file=noisy(0.02))
     outcome = recording.run(
-        calibration={
-            "algorithms": ["minmax"],
-            "shared": {"table": str(file.relative_to(tmp_path))},
-        }
+        calibration={"algorithms": ["minmax"], "shared": {"table": str(file.relative_to(tmp_path))}}
     )
     (cell_result,) = (result for result in outcome.judgement.cells if result.cell.pass_.source is TableSource.SHARED)  # fmt: skip
     assert cell_result.cell.pass_.name == "int8-implicit-shared-file"
@@ -406,6 +398,6 @@ def test_nothing_is_calibrated_for_a_table_that_no_cell_needs(tmp_path: Path) ->
     file = made.table("a.cache", times(127)(made.scales))
     told = Told()
     source = made.source("fp32", {"table": file})
-    session.run_experiment(source, made.results, select=["*/fp32"], offline=True, progress=told)
+    run_offline(source, made.results, select=["*/fp32"], told=told)
     assert not any("calibrate" in line for line in told.lines)
     assert not any("warning" in line for line in told.lines)

@@ -7,16 +7,13 @@ from hypothesis import given, strategies
 from hypothesis import strategies as st
 
 from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, head
+from tests.unit.passes import IMPLICIT
 from trt_matrix.core.answers.rows import Row
 from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.shares import MOST_SPARED, shares_of
 from trt_matrix.core.verdicts.budget import Budget
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
-
-IMPLICIT = Pass(
-    precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy", implicit=True
-)
 
 
 def budget(limit: float, calibration: float, engine: float) -> Budget:
@@ -30,7 +27,7 @@ def row(
     name: str, nmse: float | None, pass_: Pass = SHARED, device: str = "cpu", **changes: Any
 ) -> Row:
     head_result = head("small", nmse, **changes)
-    return cell_result(name, pass_, [head_result], device=device), head_result
+    return Row(cell_result(name, pass_, [head_result], device=device), head_result)
 
 
 def test_shares_are_parts_of_what_was_observed() -> None:

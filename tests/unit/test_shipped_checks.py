@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from experiments import changed, checked, image, write, wrong
 from onnx import TensorProto, helper
-from quantised import Quantising, by_tool, pairs
-from small_networks import Builder, operators
 
+from tests.unit import small_networks as networks
+from tests.unit.experiments import changed, checked, image, write, wrong
+from tests.unit.passes import FP32
+from tests.unit.quantised import Quantising, by_tool, pairs
+from tests.unit.small_networks import Builder, operators
 from trt_matrix.commands import session
-from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
+from trt_matrix.core.cells import Cell, Precision, Status, TableSource
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.plan import SHIPPED, hindered, passes, recordable
 from trt_matrix.planning.quantised import told_of, used, variant_problem
-
-FP32 = Pass(precision=Precision.FP32)
 
 
 def experiment(folder: Path, model: onnx.ModelProto, **settings: Any) -> Path:
@@ -84,7 +83,7 @@ def test_float_form_and_network_as_it_came_are_both_kept(tmp_path: Path) -> None
     assert found.shipped is not None
     assert found.shipped.content == (tmp_path / "tiny.onnx").read_bytes()
     assert found.shipped.table.provenance.algorithm == "shipped"
-    assert found.shipped.table.provenance.note.startswith("shipped with the network")
+    assert (found.shipped.table.provenance.note or "").startswith("shipped with the network")
     assert set(found.shipped.table.amax) == {"image", "r1", "large", "small"}
     assert found.facts["quantised"]["used"] == "shipped"
     assert found.facts["quantised"]["sha256"] == found.shipped.object.sha256
@@ -209,7 +208,7 @@ def test_a_variant_is_quantised_as_the_network_is() -> None:
     model = pairs()
     for tensor in model.graph.initializer:
         if tensor.name == "s2.scale":
-            tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(7 / 255), "s2.scale"))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(7 / 255, np.float32), "s2.scale"))
     told = variant_problem(one, use(model).shipped)
     assert told is not None
     assert "another scale than the network: 'r1' reaches 7, not 6" in told

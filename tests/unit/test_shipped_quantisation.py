@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper
-from quantised import Quantising, by_tool, mixed, pairs
-from small_networks import Builder
 
+from tests.unit import small_networks as networks
+from tests.unit.quantised import Quantising, by_tool, mixed, pairs
+from tests.unit.small_networks import Builder
 from trt_matrix.core.shipped.quantisation import QuantisedForm, quantisation_of
 from trt_matrix.core.shipped.stripping import float_form
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
-from PIL import Image
-from processors import EXACT
-from quantised import Quantising, by_tool, pairs
-from small_networks import Builder
-from test_functions import with_function
 
-from tests.unit.matrices import Told
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import Told, run_offline
+from tests.unit.processors import EXACT
+from tests.unit.quantised import Quantising, by_tool, pairs
+from tests.unit.small_networks import Builder
+from tests.unit.test_functions import with_function
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.manifest import Manifest
@@ -42,12 +42,7 @@ class Ran:
         self.folder, self.results = folder, folder / "results"
         self.source = folder / "matrix.yaml"
         (folder / "net.onnx").write_bytes(model.SerializeToString())
-        random = np.random.default_rng(7)
-        for part in ("calibration", "evaluation"):
-            (folder / part).mkdir(exist_ok=True)
-            for index in range(3):
-                pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / part / f"{index}.png")
+        noise_images(folder, 7, calibration=3, evaluation=3)
         self.source.write_text(
             yaml.safe_dump(
                 {
@@ -73,9 +68,7 @@ class Ran:
             )
         )
         self.told = Told()
-        session.run_experiment(
-            self.source, self.results, select=[], offline=True, progress=self.told
-        )
+        run_offline(self.source, self.results, told=self.told)
         self.run = Store(self.results).open_run("latest")
 
     @property

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import small_networks as networks
 import yaml
 from PIL import Image
-from quantised import by_tool, pairs
 
+from tests.unit import small_networks as networks
 from tests.unit.matrices import Told
+from tests.unit.quantised import by_tool, pairs
 from trt_matrix.commands import session
 from trt_matrix.packs.packing import pack
 from trt_matrix.ticket.random_data import random_weights

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.unit import h200
+from tests.unit.new_records import remeasured
 from tests.unit.pages import parse
 from trt_matrix.core.answers.slow import untimed, with_slow
 from trt_matrix.core.answers.speed import _clause, cost
 from trt_matrix.core.judgement import Judgement, SlowCause, Untimed
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.layers.precisions import LayerPrecisions
-from trt_matrix.core.records import Record, StoredObject
+from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.judging.run_files import problem_of
 from trt_matrix.report.html import render
 from trt_matrix.report.summary import summary
@@ -57,17 +58,12 @@ def why(
 
 def retimed(change: Callable[[str, Any], Any]) -> tuple[Record, ...]:
     """Returns the records with other times: (pass, `Timing`) → `Timing`."""
-    return tuple(
-        record.model_copy(
-            update={
-                "measurements": tuple(
-                    each.model_copy(update={"latency": change(record.pass_.name, each.latency)})
-                    for each in record.measurements
-                )
-            }
-        )
-        for record in records()
-    )
+
+    def changed(record: Record) -> Record:
+        name = record.pass_.name
+        return remeasured(record, lambda it: {"latency": change(name, it.latency)})
+
+    return tuple(map(changed, records()))
 
 
 def test_it_is_told_from_what_the_gpu_recorded() -> None:
@@ -120,7 +116,7 @@ def test_where_nothing_was_recorded_nothing_is_said() -> None:
 def test_layers_in_float_are_named_only_where_every_layer_is_known() -> None:
     layers = judged().layers
     assert layers
-    way = next(one for one in layers.ways if QDQ in one.cells)
+    way = next(way for way in layers.ways if QDQ in way.cells)
     work = {layer.name: layer.macs for _, layer in layers.network.layers if layer.macs}
     largest = max(work, key=lambda name: work[name])
     share = 100 * work[largest] / sum(work.values())
@@ -191,24 +187,11 @@ def test_reformatting_is_told_where_it_takes_a_part_of_the_time() -> None:
 
 def test_of_a_disturbed_clock_nothing_else_is_said() -> None:
     def busy(cell: str, repeats: int) -> tuple[Record, ...]:
+        def disturbed(measurement: Measurement) -> Mapping[str, Any]:
+            return {"disturbed": "busy" if measurement.repeat < repeats else None}
+
         return tuple(
-            record.model_copy(
-                update={
-                    "measurements": tuple(
-                        each.model_copy(
-                            update={
-                                "start": each.start
-                                and each.start.model_copy(
-                                    update={"disturbed": "busy" if number < repeats else None}
-                                )
-                            }
-                        )
-                        for number, each in enumerate(record.measurements)
-                    )
-                }
-            )
-            if record.cell == cell
-            else record
+            remeasured(record, disturbed, "start") if record.cell == cell else record
             for record in records()
         )
 
@@ -307,7 +290,9 @@ def test_why_layers_have_no_times_is_told_with_every_cell_of_which_it_is_true() 
 
     assert untimed(records(), of) == (), "all were timed"
     (one,) = untimed(records(), lambda _: PROBLEM)
-    with_layers = [each.cell for each in records() if any(m.layers for m in each.measurements)]
+    with_layers = [
+        record.cell for record in records() if any(m.layers for m in record.measurements)
+    ]
     assert one.problem == PROBLEM
     assert list(one.cells) == with_layers
     other = {records()[0].measurements[0].layers}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matrices import store_of, wants_of
 
 from tests.fakes.environment import ScriptedEnvironment
 from tests.unit.hosts import gpu
+from tests.unit.matrices import store_of, wants_of
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.cells import Status
 from trt_matrix.core.hosts.gpus import Machine

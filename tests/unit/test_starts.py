@@ -1,12 +1,9 @@
 """A little of `python -m tests.docker.starts`: what a start takes, it gives back."""
 
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
 from tests.docker import starts
 

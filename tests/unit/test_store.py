@@ -9,13 +9,15 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from trt_matrix.core.cells import Pass, Precision, Status
-from trt_matrix.core.manifest import HeadGate, Manifest
-from trt_matrix.core.records import Measurement, Record, StoredObject, digest
+from tests.unit.new_records import new_manifest, new_measurement, new_record
+from trt_matrix.core.cells import Status
+from trt_matrix.core.manifest import HeadGate
+from trt_matrix.core.records import Measurement, StoredObject, digest
 from trt_matrix.errors import StoreError
 from trt_matrix.store import objects
 from trt_matrix.store.results import CHECKSUMS, RunFolder, Store, finished_run
@@ -28,16 +30,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def measurement(store: Store, **changes: object) -> Measurement:
-    values = {
-        "fingerprint": "f" * 64,
-        "name": "fp32",
-        "repeat": 0,
-        "status": Status.OK,
-        "model_sha256": "0" * 64,
-        "outputs": {"large": store.put(b"x" * 100, ".npy")},
-    }
-    return Measurement(**(values | changes))
+def measurement(store: Store, **changes: Any) -> Measurement:
+    outputs = {"large": store.put(b"x" * 100, ".npy")}
+    return new_measurement(fingerprint="f" * 64, outputs=outputs, **changes)
 
 
 def test_equal_content_is_one_object(store: Store, tmp_path: Path) -> None:
@@ -72,8 +67,14 @@ def test_a_changed_object_is_no_longer_there(store: Store, content: bytes) -> No
 
 def test_an_object_is_hashed_once_a_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = store.put(b"content", ".bin")
-    again, hashed = Store(store.results), []
-    monkeypatch.setattr(objects, "sha256_of", lambda path: hashed.append(path) or stored.sha256)
+    again = Store(store.results)
+    hashed: list[Path] = []
+
+    def sha256_of(path: Path) -> str:
+        hashed.append(path)
+        return stored.sha256
+
+    monkeypatch.setattr(objects, "sha256_of", sha256_of)
     for _ in range(3):
         assert again.has(stored)
         again.path(stored)
@@ -147,30 +148,14 @@ def test_a_run_reads_back_in_the_order_of_the_plan(store: Store) -> None:
     run = store.new_run("demo", NOW)
     cells = ("b/cpu/fp32", "a/gpu:*/int8-own-minmax")
     for cell in reversed(cells):
-        environment, device, _ = cell.split("/")
-        run.write_record(
-            Record(
-                cell=cell,
-                environment=environment,
-                device=device,
-                pass_=Pass(precision=Precision.FP32),
-                status=Status.NOT_RUN,
-                reason="told",
-            )
-        )
-    manifest = Manifest(
+        record = new_record("x", status=Status.NOT_RUN, reason="told")
+        run.write_record(record.model_copy(update={"cell": cell}))
+    manifest = new_manifest(
         run_id=run.id,
-        name="demo",
-        created=NOW.isoformat(),
         baseline="b",
         heads=(HeadGate(head="small", sqnr_db=20.0), HeadGate(head="large", sqnr_db=None)),
         images=4,
-        epsilon=1e-3,
         cells=cells,
-        reference=None,
-        simulations=(),
-        tables={},
-        facts={},
     )
     run.write_manifest(manifest)
     run.make_latest()
@@ -319,32 +304,8 @@ def test_json_is_whole_and_sorted(store: Store) -> None:
 
 def finished(store: Store) -> RunFolder:
     run = store.new_run("demo", NOW)
-    run.write_record(
-        Record(
-            cell="a/cpu/fp32",
-            environment="a",
-            device="cpu",
-            pass_=Pass(precision=Precision.FP32),
-            status=Status.OK,
-            measurements=(measurement(store),),
-        )
-    )
-    run.write_manifest(
-        Manifest(
-            run_id=run.id,
-            name="demo",
-            created=NOW.isoformat(),
-            baseline="a",
-            heads=(),
-            images=4,
-            epsilon=1e-3,
-            cells=("a/cpu/fp32",),
-            reference=None,
-            simulations=(),
-            tables={},
-            facts={},
-        )
-    )
+    run.write_record(new_record("a", measurements=(measurement(store),)))
+    run.write_manifest(new_manifest(run_id=run.id, baseline="a", images=4, cells=("a/cpu/fp32",)))
     return run
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
-from quantised import Quantising, by_tool, mixed, pairs, sqnr
-from small_networks import Builder, operators, run
 
+from tests.unit import small_networks as networks
+from tests.unit.quantised import Quantising, by_tool, mixed, pairs, sqnr
+from tests.unit.small_networks import Builder, operators, run
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.core.shipped.quantisation import quantisation_of
 from trt_matrix.core.shipped.scales import StripError

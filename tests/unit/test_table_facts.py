@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit import h200
+from tests.unit.new_records import new_manifest, new_measurement, new_record, new_start, remeasured
+from tests.unit.passes import SHARED
 from trt_matrix.core.answers.table_facts import with_tables
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.network.network_map import network_map
-from trt_matrix.core.records import Measurement, Record, Start, StoredObject
+from trt_matrix.core.records import Record, StoredObject
 from trt_matrix.core.tables.calibrator_rule import compared_with_rule
 from trt_matrix.core.tables.clipping import LEAST_KEPT, MOST_CLIPPED, clipped_tensors, sentence
 from trt_matrix.core.tables.differences import TableReport, TableUse, called, table_report
@@ -66,10 +68,9 @@ def test_what_is_worth_a_word(amax: float, share: float | None, told: bool) -> N
 
 def test_ranges_that_decide_no_scale_are_not_told() -> None:
     """What a Relu reads has its output's range, so its own may clip what it likes."""
-    args = ({"x": 0.1, "y": 0.1}, {"x": 9.0, "y": 9.0}, {}, HEADS_OF)
-    assert [clipped_tensor.tensor for clipped_tensor in clipped_tensors(*args, {"y": ("c",)})] == [
-        "y"
-    ]
+    ranges = {"x": 0.1, "y": 0.1}, {"x": 9.0, "y": 9.0}
+    (clipped,) = clipped_tensors(*ranges, {}, HEADS_OF, {"y": ("c",)})
+    assert clipped.tensor == "y"
     assert clipped_tensors({"x": 0.1}, {}, {"x": 0.9}, HEADS_OF, CELLS_OF) == ()
 
 
@@ -173,7 +174,6 @@ def test_the_entropy_of_before_was_not_tensorrts() -> None:
 OWN = Pass(
     precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy2", implicit=True
 )  # fmt: skip
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
 CACHE, MINMAX, ENTROPY = "c" * 64, "m" * 64, "e" * 64
 RANGES: Mapping[str, Mapping[str, float]] = {
     MINMAX: {"image": 1.0, "x": 7.29, "small": 9.0},
@@ -183,40 +183,42 @@ RANGES: Mapping[str, Mapping[str, float]] = {
 
 
 def manifest(**more: Any) -> Manifest:
-    facts = {"environment": "reference", "images_sha256": "cal", "note": None, "unusable": {}}
+    facts: dict[str, Any] = {
+        "environment": "reference",
+        "images_sha256": "cal",
+        "note": None,
+        "unusable": {},
+    }
     content: dict[str, Any] = {
-        "run_id": "r", "name": "n", "created": "now", "baseline": "v", "heads": (), "images": 1,
-        "epsilon": 1e-3, "cells": (), "reference": None, "simulations": (),
+        "baseline": "v",
         "facts": {"images": {"calibration": {"array_sha256": "cal"}}},
         "tables": {
             ENTROPY: {**facts, "algorithm": "entropy", "clipped": {"x": 0.83}},
             MINMAX: {**facts, "algorithm": "minmax", "clipped": {}},
             CACHE: {**facts, "algorithm": "EntropyCalibration2", "images_sha256": None},
         },
-    }  # fmt: skip
-    return Manifest(**(content | more))
+    }
+    return new_manifest(**(content | more))
 
 
 def record(
     name: str, pass_: Pass, table: str, *, kind: str = "venv", placement: str = "tensorrt"
 ) -> Record:
     file = StoredObject(sha256="f" * 64, suffix=".cache", size_bytes=1)
-    start = Start(
-        environment=name, device="cpu", identity={"kind": kind}, probe={}, command=(), started="", wall_s=1.0,
-    )  # fmt: skip
-    measurement = Measurement(
-        fingerprint="f", name=pass_.name, repeat=0, status="ok", model_sha256="m", table=table, placement=placement,
-        cache=file if pass_.implicit else None, start=start,
-    )  # fmt: skip
-    return Record(
-        cell=f"{name}/cpu/{pass_.name}", environment=name, device="cpu", pass_=pass_, status="ok",
-        measurements=(measurement,),
-    )  # fmt: skip
+    start = new_start(environment=name, identity={"kind": kind}, started="")
+    measurement = new_measurement(
+        name=pass_.name,
+        table=table,
+        placement=placement,
+        cache=file if pass_.implicit else None,
+        start=start,
+    )
+    return new_record(name, pass_, (measurement,))
 
 
 def decides(*records: Record) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
     """Every range in every cell."""
-    cells = tuple(one.cell for one in records)
+    cells = tuple(record.cell for record in records)
     return {digest: dict.fromkeys(RANGES[digest], cells) for digest in (ENTROPY, CACHE)}
 
 
@@ -254,8 +256,7 @@ def test_nothing_is_compared_where_the_images_or_the_rule_are_not_known(why: str
         tables = {name: {k: v for k, v in facts.items() if k != "clipped"} for name, facts in told.tables.items()}  # fmt: skip
         told = manifest(tables=tables)
     if why == "no cache":
-        measured = one.measurements[0].model_copy(update={"cache": None})
-        one = one.model_copy(update={"measurements": (measured,)})
+        one = remeasured(one, lambda _: {"cache": None})
     if why == "gone":
         del ranges[ENTROPY]
     report = table_report(told, [one], ranges, HEADS_OF, decides(one))
@@ -268,7 +269,7 @@ def test_nothing_is_compared_where_the_images_or_the_rule_are_not_known(why: str
 def with_report(kind: Kind) -> tuple[Judgement, TableReport, str]:
     """A real judgement, one of whose findings is made one of `kind`, with what tables say beside it."""
     judged = h200.judged()
-    answer = next(one for one in judged.answers if one.findings)
+    answer = next(answer for answer in judged.answers if answer.findings)
     cell = next(result.cell.id for result in judged.cells if "int8" in result.cell.id)
     blamed = dataclasses.replace(answer.findings[0], kind=kind, cells=(cell,))
     other = dataclasses.replace(answer, findings=(blamed, *answer.findings[1:]))

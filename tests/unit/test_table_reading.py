@@ -257,8 +257,8 @@ def test_what_a_quantiser_writes_is_read_as_the_scales_of_its_network(
 ) -> None:
     nodes, constants = [], []
     for index, (name, scale) in enumerate(scales.items()):
-        constants.append(numpy_helper.from_array(np.float32(scale), f"scale{index} of"))
-        constants.append(numpy_helper.from_array(np.int8(0), f"zero{index} of"))
+        constants.append(numpy_helper.from_array(np.array(scale, np.float32), f"scale{index} of"))
+        constants.append(numpy_helper.from_array(np.array(0, np.int8), f"zero{index} of"))
         given_by = [f"scale{index} of", f"zero{index} of"]
         nodes.append(helper.make_node("Relu", ["input of all"], [name]))
         nodes.append(helper.make_node("QuantizeLinear", [name, *given_by], [f"q{index} of"]))

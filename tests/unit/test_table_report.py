@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from trt_matrix.core.cells import Pass, Precision, Status, TableSource
+from tests.unit.new_records import new_manifest, new_measurement, new_record
+from tests.unit.passes import OWN, SHARED
+from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.manifest import Manifest
-from trt_matrix.core.records import Measurement, Record
+from trt_matrix.core.records import Record
 from trt_matrix.core.tables.differences import TableReport, table_report
 
-SHARED = Pass(precision=Precision.INT8, source=TableSource.SHARED, algorithm="entropy")
-OWN = Pass(precision=Precision.INT8, source=TableSource.OWN, algorithm="entropy")
 A, B, C, LIMIT = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 RANGES: Mapping[str, Mapping[str, float]] = {
     A: {"image": 1.0, "up": 4.0, "small": 10.0},
@@ -27,34 +27,12 @@ def stated(algorithm: str, **more: Any) -> Mapping[str, Any]:
 
 
 def manifest(**tables: Mapping[str, Any]) -> Manifest:
-    return Manifest(
-        run_id="r",
-        name="n",
-        created="now",
-        baseline="v2",
-        heads=(),
-        images=1,
-        epsilon=1e-3,
-        cells=(),
-        reference=None,
-        simulations=(),
-        tables={name * 64: table for name, table in tables.items()},
-        facts={},
-    )
+    return new_manifest(baseline="v2", tables={name * 64: table for name, table in tables.items()})
 
 
 def record(environment: str, pass_: Pass, table: str | None, status: Status = Status.OK) -> Record:
-    measurement = Measurement(
-        fingerprint="f", name=pass_.name, repeat=0, status=status, model_sha256="m", table=table
-    )
-    return Record(
-        cell=f"{environment}/cpu/{pass_.name}",
-        environment=environment,
-        device="cpu",
-        pass_=pass_,
-        status=status,
-        measurements=(measurement, measurement),
-    )
+    measurement = new_measurement(name=pass_.name, status=status, table=table)
+    return new_record(environment, pass_, (measurement, measurement), status=status)
 
 
 def report(*records: Record, ranges: Mapping[str, Mapping[str, float]] = RANGES) -> TableReport:

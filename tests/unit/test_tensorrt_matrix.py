@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks as networks
-from archives import unpack
-from matrices import Told
 from PIL import Image
 
+from tests.programs import ran
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told, run_offline
+from tests.unit.trips import answer_there
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.tables.table import from_json
@@ -78,7 +80,6 @@ def at(folder: Path, version: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> Rows:
     """Packs both environments, answers them with two fake versions, merges, runs."""
-    from trt_matrix.packs.merging import merge
     from trt_matrix.packs.packing import pack
 
     if shutil.which("gcc") is None:
@@ -99,15 +100,8 @@ def rows(folder: Path) -> Rows:
             select=[f"{name}/*"], progress=Told(),
         )  # fmt: skip
         unpack(packed.file, folder / name)
-        subprocess.run(
-            [sys.executable, "pack/run-pack.py"],
-            cwd=folder / name, check=True, stdout=subprocess.DEVNULL,
-            env=at(folder, version),
-        )  # fmt: skip
-        merge(folder / name / "pack" / "results.tar", folder / "results")
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
-    )
+        answer_there(folder / name, folder / "results", at(folder, version))
+    run_offline(folder / "matrix.yaml")
     with (folder / "results" / "latest" / "results.csv").open() as stream:
         return {
             (row["environment"], row["pass_name"], row["head"]): row
@@ -165,12 +159,10 @@ def test_a_ticket_holds_the_form_that_was_read_and_what_was_built(
     assert cache.startswith("TRT-")
     for script in root.rglob("*.sh"):
         script.chmod(0o755)
-    done = subprocess.run(
-        [str(root / "cells" / cell / "reproduce.sh")],
+    done = ran(
+        root / "cells" / cell / "reproduce.sh",
         env={**at(folder, "5.1.5"), "PYTHON": sys.executable},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    )
     assert "same: every head's error is that of the ticket" in done.stdout
 
 
@@ -230,7 +222,6 @@ def test_a_table_that_ran_both_ways_is_compared_and_eleven_with_what_came_before
 def test_a_table_of_a_file_is_carried_into_both_ways_to_int8(rows: Rows, folder: Path) -> None:
     """By other names than the network's: what arrives has its own, and is packed with the jobs."""
     assert rows
-    from trt_matrix.packs.merging import merge
     from trt_matrix.packs.packing import pack
 
     (made,) = [
@@ -252,13 +243,9 @@ def test_a_table_of_a_file_is_carried_into_both_ways_to_int8(rows: Rows, folder:
     packed = pack(source, results, folder / "f.tar", select=["trt-file/*"], progress=Told())
     (folder / "own.cache").rename(folder / "own.gone")
     unpack(packed.file, folder / "f")
-    subprocess.run(
-        [sys.executable, "pack/run-pack.py"],
-        cwd=folder / "f", check=True, stdout=subprocess.DEVNULL, env=at(folder, "8.6.1"),
-    )  # fmt: skip
+    answer_there(folder / "f", results, at(folder, "8.6.1"))
     (folder / "own.gone").rename(folder / "own.cache")
-    merge(folder / "f" / "pack" / "results.tar", results)
-    session.run_experiment(source, results, select=["trt-file/*"], offline=True, progress=Told())
+    run_offline(source, results, select=["trt-file/*"])
     records = {record.pass_.name: record for record in Store(results).open_run("latest").records()}
     implicit = records["int8-implicit-shared-file"]
     for record in (implicit, records["int8-shared-file"]):

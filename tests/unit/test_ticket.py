@@ -3,21 +3,21 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-import tickets
 import yaml
-from secret_corpus import shapes
 
+from tests.programs import ran
+from tests.unit import tickets
+from tests.unit.secret_corpus import shapes
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record
 from trt_matrix.environments.interpreter import InterpreterEnvironment
 from trt_matrix.errors import ExitCode, NothingSelectedError, StoreError
-from trt_matrix.packs import packing
+from trt_matrix.store.objects import sha256_of
 from trt_matrix.store.results import Store
 from trt_matrix.ticket.again import environment_here, rerun
 from trt_matrix.ticket.jobs import obstacle
@@ -148,11 +148,12 @@ def test_a_run_of_before_requests_were_kept_has_no_jobs(results: Path, tmp_path:
 
 
 def script(unpacked: Path, *arguments: str, code: int, **variables: str) -> str:
-    done = subprocess.run(
-        [str(unpacked / "cells" / JOB / "reproduce.sh"), *arguments],
+    done = ran(
+        unpacked / "cells" / JOB / "reproduce.sh",
+        *arguments,
+        code=None,
         env={"PATH": os.environ["PATH"], "HOME": str(unpacked.parent / "no-home"), **variables},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -168,7 +169,7 @@ def test_its_script_needs_nothing_but_a_python(unpacked: Path) -> None:
     pack = unpacked / "reproduce" / "pack.json"
     assert "damaged" in script(unpacked, PYTHON=sys.executable, code=2)
     sealed = json.loads(pack.read_text())
-    sealed["files"]["expected.json"] = packing.sha256_of(expected)
+    sealed["files"]["expected.json"] = sha256_of(expected)
     pack.write_text(json.dumps(sealed))
     said = script(unpacked, PYTHON=sys.executable, code=1)
     assert "different: the error of small is another, beyond the noise" in said

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import onnx
 import pytest
-import small_networks as networks
 from hypothesis import given
 from hypothesis import strategies as st
-from tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 
+from tests.unit import small_networks as networks
+from tests.unit.tickets import ADDRESS, HOST, MAIL, TOKEN, USER, UUIDS
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import Record
 from trt_matrix.ticket.here import secrets_here
@@ -184,7 +184,7 @@ def test_names_in_a_network_change_together_and_the_function_stays() -> None:
     ]
     assert model_proto.graph.node[1].attribute[-1].strings[1] == b"\xff" * 4
     assert [tensor.raw_data for tensor in model_proto.graph.initializer] == [
-        one.raw_data for one in model.graph.initializer
+        weight.raw_data for weight in model.graph.initializer
     ]
     assert (HiddenKind.COMMENT, "f") in redactor.counts
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-import tickets
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
+from tests.unit import small_networks as networks
+from tests.unit import tickets
 from tests.unit.test_ticket import CELL, local
 from trt_matrix.core.network.graph import GraphError
 from trt_matrix.ticket.again import rerun

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.unit.new_records import remeasured
 from trt_matrix.core.layers.engine_layers import LayerTimes
 from trt_matrix.core.records import Record
 from trt_matrix.core.tables.table import Table, from_json
@@ -34,16 +35,7 @@ def cell(records: list[Record], table: Table, environments: tuple[str, ...] = (T
 
 
 def changed(records: list[Record], **start: Any) -> list[Record]:
-    def other(record: Record) -> Record:
-        measurements = tuple(
-            measurement.model_copy(update={"start": measurement.start.model_copy(update=start)})
-            if measurement.start
-            else measurement
-            for measurement in record.measurements
-        )
-        return record.model_copy(update={"measurements": measurements})
-
-    return [other(one) for one in records]
+    return [remeasured(record, lambda _: start, "start") for record in records]
 
 
 def test_q_dq_comes_before_implicit_and_what_was_held_tells_nothing(

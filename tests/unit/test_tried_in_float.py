@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import made_cells
 import pytest
 
-from tests.unit import test_latency_verdicts
+from tests.unit import made_cells, test_latency_verdicts
 from tests.unit.fixes import MIXED, boxes, cell
 from tests.unit.judgements import BASELINE, SHARED, cell_result, judgement
 from trt_matrix.core.answers.fixes import with_fixes
@@ -121,8 +120,7 @@ def test_no_test_accuses_it_and_it_changes_no_other_verdict(nmse: float) -> None
     }
     alone = replace(made_cells.errors(cells), simulations=simulated)
     beside = replace(
-        made_cells.errors([*cells, tried("base", 0.001), tried("new", nmse)]),
-        simulations=simulated,
+        made_cells.errors([*cells, tried("base", 0.001), tried("new", nmse)]), simulations=simulated
     )
     found = verdicts([beside], "base", Rules())
     mixed = [verdict for verdict in found if verdict.cell.endswith("mixed")]
@@ -135,7 +133,7 @@ def test_no_test_accuses_it_and_it_changes_no_other_verdict(nmse: float) -> None
     )
     assert equivalences([beside], "base", Rules()) == equivalences([alone], "base", Rules())
     noises = Noises([beside], 1.5)
-    assert budgets(beside, noises).keys() == {one.cell for one in cells}
+    assert budgets(beside, noises).keys() == {cell.cell for cell in cells}
 
 
 def test_that_floats_are_slower_is_no_finding() -> None:

@@ -16,10 +16,10 @@ def order(repeat: int, seed: str = "run", names: list[str] | None = None) -> lis
 
 def test_every_second_round_is_the_reverse_and_every_pair_is_new() -> None:
     rounds = [order(repeat) for repeat in range(20)]
-    assert all(sorted(one) == NAMES for one in rounds)
+    assert all(sorted(round_) == NAMES for round_ in rounds)
     for first, second in zip(rounds[::2], rounds[1::2], strict=True):
         assert second == first[::-1]
-    assert len({tuple(one) for one in rounds[::2]}) > 7
+    assert len({tuple(round_) for round_ in rounds[::2]}) > 7
 
 
 def test_the_order_is_that_of_the_seed_not_of_the_arguments() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks as networks
-from judgements import cell_result, fp32_head
-from matrices import Told, store_of, wants_of
 from onnx import numpy_helper
-from test_head_answers import EFFECT
 
 from tests.fakes.environment import ScriptedEnvironment
+from tests.unit import small_networks as networks
+from tests.unit.judgements import cell_result, fp32_head
+from tests.unit.matrices import Told, store_of, wants_of
+from tests.unit.test_head_answers import EFFECT
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.cells import Pass, Precision, Status
 from trt_matrix.core.records import Calibration
@@ -151,10 +151,10 @@ def test_what_needs_no_conversion_asks_nothing(store: Store, precision: Precisio
 
 def test_why_it_cannot_be_goes_to_the_engines_that_need_it(store: Store) -> None:
     model = networks.detector()
-    for one in model.graph.initializer:
-        values = numpy_helper.to_array(one)
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
         if values.ndim == 4:
-            one.CopyFrom(numpy_helper.from_array((values * 1e9).astype(np.float32), one.name))
+            weight.CopyFrom(numpy_helper.from_array((values * 1e9).astype(np.float32), weight.name))
     network = Network(model.SerializeToString(), model)
     made = typed(store, network, FP16, Ranges(amax=NOTHING, told="-"))
     assert made.model is None
@@ -220,7 +220,7 @@ def test_a_card_says_what_stayed_and_what_nearly_overflows() -> None:
     ],
 )
 def test_the_card_of_a_head_that_fp16_loses_says_what_is_near_the_end(
-    kind: Kind, changes: dict[str, str]
+    kind: Kind, changes: dict[str, Any]
 ) -> None:
     raw = {
         "type": "float16", "nodes": 50, "in_float32": {"up": "t reaches 1e+06"}, "nodes_in_float32": 1,

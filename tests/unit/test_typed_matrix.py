@@ -15,17 +15,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
-from archives import unpack
-from matrices import Told
 from onnx import TensorProto, helper, numpy_helper
-from test_tensorrt_matrix import FAKES, Rows, at, png
 
+from tests.programs import ran
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.matrices import Told, run_offline
+from tests.unit.test_tensorrt_matrix import FAKES, Rows, at, png
+from tests.unit.trips import answer_there
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Measurement
 from trt_matrix.core.reduced.converting import element_types
-from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.store.results import Store
 from trt_matrix.ticket.making import TicketWish, make
@@ -72,7 +73,7 @@ def overflowing() -> onnx.ModelProto:
         for given, made in itertools.pairwise(names)
     ]
     small.input[0] = "small_"
-    rest = [onnx.NodeProto.FromString(one.SerializeToString()) for one in model.graph.node]
+    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend([*rest[:-1], *nodes, rest[-1]])
     model.graph.initializer.extend(
@@ -99,9 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, told: Told) -> None:
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=told
-    )
+    run_offline(folder / "matrix.yaml", told=told)
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +111,7 @@ def rows(folder: Path) -> Rows:
             select=[f"{name}/*"], progress=Told(),
         )  # fmt: skip
         unpack(packed.file, folder / name)
-        subprocess.run(
-            [sys.executable, "pack/run-pack.py"],
-            cwd=folder / name, check=True, stdout=subprocess.DEVNULL, env=at(folder, version),
-        )  # fmt: skip
-        merge(folder / name / "pack" / "results.tar", folder / "results")
+        answer_there(folder / name, folder / "results", at(folder, version))
     told = Told()
     run(folder, told)
     assert told.steps == told.expected, told.lines
@@ -219,12 +214,7 @@ def test_a_ticket_holds_the_network_that_ran(rows: Rows, folder: Path, tmp_path:
     assert TensorProto.FLOAT16 in element_types(model).values()
     script = root / "cells" / cell / "reproduce.sh"
     script.chmod(0o755)
-    done = subprocess.run(
-        [str(script)],
-        env={**at(folder, VERSIONS["trt-11"]), "PYTHON": sys.executable},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = ran(script, env={**at(folder, VERSIONS["trt-11"]), "PYTHON": sys.executable})
     assert "same: every head's error is that of the ticket" in done.stdout
 
 
@@ -240,9 +230,9 @@ def test_a_ticket_without_weights_holds_a_stand_in_of_the_same_types(
     stand_in = onnx.load(jobs / "objects" / asked["passes"][-1]["model"])
     assert element_types(stand_in)["c5"] == TensorProto.FLOAT16
     real = {
-        one.name: numpy_helper.to_array(one)
-        for one in networks.detector().graph.initializer
-        if len(one.dims) == 4
+        weight.name: numpy_helper.to_array(weight)
+        for weight in networks.detector().graph.initializer
+        if len(weight.dims) == 4
     }
     drawn = {tensor.name: numpy_helper.to_array(tensor) for tensor in stand_in.graph.initializer}
     pairs = [

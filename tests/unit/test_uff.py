@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_networks as networks
-from archives import unpack
-from experiments import changed, checked, write, wrong
-from matrices import Told
-from test_tensorrt_matrix import FAKES, MATRIX, at, png
 
 from tests.fakes.uff_file import uff_file
-from trt_matrix.commands import session
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.matrices import Told, run_offline
+from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
+from tests.unit.trips import answer_there
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.qdq.placements import Placed
 from trt_matrix.core.records import Record
 from trt_matrix.execution.alternatives import Alternative, floats, quantised
 from trt_matrix.judging.judgement_file import JudgementFile
-from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import pack
 from trt_matrix.planning.experiment import read_experiment
 from trt_matrix.store.results import Store
@@ -131,14 +130,8 @@ def answered(folder: Path, images: int = 2, batch: int = 1) -> Path:
         select=["trt-6.0.1/*"], progress=Told(),
     )  # fmt: skip
     unpack(packed.file, folder / "there")
-    subprocess.run(
-        [sys.executable, "pack/run-pack.py"],
-        cwd=folder / "there", check=True, stdout=subprocess.DEVNULL, env=at(folder, "6.0.1"),
-    )  # fmt: skip
-    merge(folder / "there" / "pack" / "results.tar", folder / "results")
-    session.run_experiment(
-        folder / "matrix.yaml", folder / "results", select=[], offline=True, progress=Told()
-    )
+    answer_there(folder / "there", folder / "results", at(folder, "6.0.1"))
+    run_offline(folder / "matrix.yaml")
     return folder
 
 

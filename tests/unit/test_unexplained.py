@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from tests.unit.judgements import BASELINE, FP32, SHARED, cell_result, fp32_head, head
+from tests.unit.passes import FP16
 from tests.unit.test_severity import boxes
 from trt_matrix.core.answers.per_head import answers
 from trt_matrix.core.answers.unexplained import MOST, NEARLY_DB, with_unexplained
 from trt_matrix.core.boxes.results import BoxErrors
-from trt_matrix.core.cells import Pass, Precision, Status
+from trt_matrix.core.cells import Pass, Status
 from trt_matrix.core.judgement import HeadResult
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.verdicts.gates import GateResult, all_hold
 from trt_matrix.core.verdicts.verdict import FAULTS, Kind, Verdict
 
-FP16 = Pass(precision=Precision.FP16)
 OK = Verdict(kind=Kind.OK, cell="c", head="small")
 
 

@@ -35,7 +35,7 @@ SIDES = (0.99, 1.01)
 def built(*nmse: float, carried: float = 0.1) -> Sample:
     """Returns builds of ten images, of which the first has so much of the error."""
     pattern = np.array([carried, *[(1 - carried) / 9] * 9]) * 10
-    return Sample(np.stack([one * ENERGY * pattern for one in nmse]), ENERGY)
+    return Sample(np.stack([value * ENERGY * pattern for value in nmse]), ENERGY)
 
 
 def made(

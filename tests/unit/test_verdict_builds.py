@@ -1,11 +1,12 @@
 """Verdicts where builds of one engine differ, and where several versions show the same."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from made_cells import builds, cell, free, judged, told, worse
 
+from tests.unit.made_cells import builds, cell, free, judged, told, worse
 from trt_matrix.core.verdicts.cell_errors import CellError
 from trt_matrix.core.verdicts.verdict import Kind
 
@@ -14,7 +15,7 @@ from trt_matrix.core.verdicts.verdict import Kind
 def test_noise_belongs_to_one_kind_of_cell(change: str) -> None:
     """A GPU whose builds differ by half makes a CPU's bit-identical repeats no less certain."""
     others = {"device": "gpu", "placement": "tensorrt"}
-    changes = {change: others[change]} if change in others else {}
+    changes: dict[str, Any] = {change: others[change]} if change in others else {}
     loud = replace(free("gpu", 0.002, 0.004, 0.008), **changes)
     found = told(cell("base", 0.004), cell("new", worse(0.8)), loud, t=0.004)
     assert Kind.ENGINE_REGRESSION in found["new"]

@@ -121,7 +121,8 @@ def test_scores_tell_false_from_wrong_and_missed_from_left_open() -> None:
         False,
     )
     said = scored(made, (cell, head, "int8_limit"), (innocent, head, "engine_loss"))
-    assert (said.wrong, said.false) == ({"int8_limit"}, {"engine_loss"})
+    assert said.wrong == {"int8_limit"}
+    assert said.false == {"engine_loss"}
     assert said.missed
     said = scored(made, (cell, head, "inconclusive"))
     assert not said.found

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_cells import ENERGY, IMAGES, builds, cell, errors, free, judged, told, worse
 
+from tests.unit.made_cells import ENERGY, IMAGES, builds, cell, errors, free, judged, told, worse
 from trt_matrix.core.rules import DB, Rules
 from trt_matrix.core.verdicts.cell_errors import MeasuredHead, Noises
 from trt_matrix.core.verdicts.decisions import step_found, verdicts
@@ -295,7 +295,7 @@ def test_one_image_is_not_enough() -> None:
 def test_a_step_is_found_as_the_whole_is() -> None:
     cells = [cell("base", 0.004), cell("mid", 0.004), cell("new", 0.016)]
     head = errors(cells)
-    ids = [one.cell for one in cells]
+    ids = [cell.cell for cell in cells]
     kind, noises = Kind.ENGINE_REGRESSION, Noises([head], 1.5)
     assert not step_found(kind, noises, head, (ids[0], ids[1]), Rules())
     assert step_found(kind, noises, head, (ids[1], ids[2]), Rules())

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from matrices import FP32, Trial
 
 from tests.fakes.environment import InstantEnvironment
+from tests.unit.matrices import Trial
+from tests.unit.passes import FP32
 from trt_matrix.core.cells import Cell, Status
 from trt_matrix.core.hosts.gpus import GpuState
 from trt_matrix.core.records import Record

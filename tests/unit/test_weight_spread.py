@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import small_networks as networks
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
-from small_networks import Builder
 
-from tests.unit.matrices import Told
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import run_offline
+from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
 from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.qdq.weight_spread import WIDE, wide_weights
@@ -32,7 +32,7 @@ def planted(times: float) -> onnx.ModelProto:
     As folding a BatchNormalization over a channel that is always off makes them: no activation shows it.
     """
     model = networks.detector()
-    values = {one.name: one for one in model.graph.initializer}
+    values = {weight.name: weight for weight in model.graph.initializer}
     arrays = {name: numpy_helper.to_array(value).copy() for name, value in values.items()}
     arrays["c1.weight"][3], arrays["c1.bias"][3] = 0, -1
     wide = arrays["c2.weight"]
@@ -46,12 +46,7 @@ def planted(times: float) -> onnx.ModelProto:
 
 def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
     (folder / "net.onnx").write_bytes(model.SerializeToString())
-    random = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir(exist_ok=True)
-        for index in range(12):
-            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=12, evaluation=12)
     source = folder / "matrix.yaml"
     source.write_text(
         yaml.safe_dump(
@@ -74,9 +69,7 @@ def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
             }
         )
     )
-    return session.run_experiment(
-        source, folder / "results", select=[], offline=True, progress=Told()
-    )
+    return run_offline(source, folder / "results")
 
 
 def sqnr(judgement: Judgement, pass_: str, head: str) -> float:
@@ -121,7 +114,7 @@ def test_per_tensor_loses_per_channel_does_not_and_the_weight_is_named(
     for head in ("large", "small"):
         assert sqnr(judgement, PER_CHANNEL, head) > 25
         assert sqnr(judgement, PER_TENSOR, head) < sqnr(judgement, PER_CHANNEL, head) - 10
-        (answer,) = [one for one in judgement.answers if one.head == head]
+        (answer,) = [answer for answer in judgement.answers if answer.head == head]
         findings = [
             finding for finding in answer.findings if finding.kind is Kind.PER_TENSOR_WEIGHTS
         ]
@@ -140,9 +133,7 @@ def test_per_tensor_loses_per_channel_does_not_and_the_weight_is_named(
         assert others <= {Kind.OK, Kind.CALIBRATION_PROBLEM}
 
 
-def test_page_plan_and_record_tell_the_weight_and_the_scales(
-    judged: tuple[Path, Outcome],
-) -> None:
+def test_page_plan_and_record_tell_the_weight_and_the_scales(judged: tuple[Path, Outcome]) -> None:
     folder, outcome = judged
     page = outcome.report.read_text()
     assert "conv_c2: channel 5 of 12" in " ".join(page.split()).replace("<bdi>", "").replace("</bdi>", "")  # fmt: skip

@@ -87,8 +87,7 @@ def test_several_problems_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["a:\r\n  b: 1\r\n", 'a: "x\ty"\n', "a: |\n  x\n  \ty\n", "\n\n a: {}  \n"],
+    "text", ["a:\r\n  b: 1\r\n", 'a: "x\ty"\n', "a: |\n  x\n  \ty\n", "\n\n a: {}  \n"]
 )
 def test_harmless_white_space_is_read(text: str) -> None:
     assert list(parse(text, "f").value) == ["a"]

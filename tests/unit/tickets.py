@@ -11,11 +11,10 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-import small_networks as networks
-from matrices import Told
-from PIL import Image
 
-from trt_matrix.commands import session
+from tests.unit import small_networks as networks
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import run_offline
 
 USER = "wilhelmina"
 HOST = "zeppelin07"
@@ -85,12 +84,7 @@ def detector() -> onnx.ModelProto:
 def write(folder: Path) -> Path:
     """Writes the experiment; returns where matrix.yaml is."""
     (folder / "tiny.onnx").write_bytes(detector().SerializeToString())
-    random = np.random.default_rng(7)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for index in range(4):
-            pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / part / f"{index}.png")
+    noise_images(folder, 7, calibration=4, evaluation=4)
     path = folder / "matrix.yaml"
     path.write_text(
         MATRIX.format(
@@ -104,7 +98,7 @@ def write(folder: Path) -> Path:
 def run(folder: Path) -> Path:
     """Runs the experiment; returns the folder of results."""
     results = folder / "results"
-    session.run_experiment(write(folder), results, select=(), offline=True, progress=Told())
+    run_offline(write(folder), results)
     return results
 
 

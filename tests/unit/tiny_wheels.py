@@ -16,12 +16,7 @@ Make = Callable[..., VenvEnvironment]
 
 
 def make_wheel(
-    folder: Path,
-    name: str,
-    version: str,
-    *,
-    tag: str = "py3-none-any",
-    needs: tuple[str, ...] = (),
+    folder: Path, name: str, version: str, *, tag: str = "py3-none-any", needs: tuple[str, ...] = ()
 ) -> Path:
     """Writes a wheel whose one module tells its version."""
     info = f"{name}-{version}.dist-info"

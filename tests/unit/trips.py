@@ -3,17 +3,17 @@
 import csv
 import json
 import shutil
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import small_networks as networks
-from archives import unpack
-from matrices import Told
-from PIL import Image
-
+from tests.programs import ran
+from tests.unit import small_networks as networks
+from tests.unit.archives import unpack
+from tests.unit.experiments import noise_images
+from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
+from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import Packed, pack
 
 MATRIX = """
@@ -35,15 +35,17 @@ environments:
 
 
 def experiment(folder: Path) -> Path:
-    (folder / "images").mkdir()
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
-    random_ = np.random.default_rng(7)
-    for index in range(3):
-        pixels = random_.integers(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    noise_images(folder, 7, images=3)
     path = folder / "matrix.yaml"
     path.write_text(MATRIX.format(python=sys.executable))
     return path
+
+
+def answer_there(lab: Path, results: Path, variables: Mapping[str, str]) -> None:
+    """Runs the jobs of the pack in `lab` as its machine would, and carries what they answered back."""
+    ran(sys.executable, "pack/run-pack.py", cwd=lab, env=variables)
+    merge(lab / "pack" / "results.tar", results)
 
 
 class Trip:
@@ -68,10 +70,7 @@ class Trip:
         return self.run(*arguments, expected=expected)
 
     def run(self, *arguments: str, expected: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "pack/run-pack.py", *arguments],
-            cwd=self.lab, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = ran(sys.executable, "pack/run-pack.py", *arguments, code=None, cwd=self.lab)
         assert done.returncode == expected, done.stderr
         return done.stdout
 
@@ -80,9 +79,7 @@ class Trip:
         return self.lab / "pack" / "results.tar"
 
     def rows(self, *select: str) -> dict[tuple[str, str, str], dict[str, str]]:
-        session.run_experiment(
-            self.matrix, self.results, select=select, offline=True, progress=Told()
-        )
+        run_offline(self.matrix, self.results, select=select)
         with (self.results / "latest" / "results.csv").open() as stream:
             rows = list(csv.DictReader(stream))
         return {(row["environment"], row["pass_name"], row["head"]): row for row in rows}
@@ -92,7 +89,7 @@ class Trip:
         records = map(
             json.loads, map(Path.read_text, self.results.glob("latest/records/**/*.json"))
         )
-        (record,) = (one for one in records if one["cell"] == cell)
+        (record,) = (record for record in records if record["cell"] == cell)
         return [measurement["start"]["started"] for measurement in record["measurements"]]
 
     def began(self, name: str) -> str:

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny_wheels import Make, make_wheel, only_index
 
+from tests.unit.tiny_wheels import Make, make_wheel, only_index
 from trt_matrix.environments import local
 from trt_matrix.environments.venv import VenvEnvironment
 

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_wheels import Make
 
+from tests.unit.tiny_wheels import Make
 from trt_matrix.environments.docker.environment import NgcEnvironment
 from trt_matrix.environments.interpreter import InterpreterEnvironment
 from trt_matrix.environments.venv import STAMP, VenvEnvironment

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
 
-from trt_matrix.environments import local, packages, preflight
+from tests.programs import ran
+from tests.unit.tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
+from trt_matrix.environments import local, preflight
 from trt_matrix.environments.base import JobRun
 from trt_matrix.environments.devices import Driver
 from trt_matrix.environments.packages import Sources
@@ -47,7 +47,7 @@ def test_a_second_run_needs_neither_uv_nor_an_index(
 ) -> None:
     first = environment("pebble==1.0").prepare(offline=False)
     shutil.rmtree(wheels)
-    monkeypatch.setattr(packages.uv, "find_uv_bin", lambda: "/nonexistent/uv")
+    monkeypatch.setattr("uv.find_uv_bin", lambda: "/nonexistent/uv")
     assert environment("pebble==1.0").prepare(offline=True) == first
 
 
@@ -194,7 +194,5 @@ def test_a_real_engine_from_the_network(tmp_path: Path) -> None:
         pytest.skip("no network")
     [folder] = folders(tmp_path)
     code = "import onnxruntime; print(onnxruntime.__version__)"
-    done = subprocess.run(
-        [folder / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = ran(folder / "bin" / "python", "-I", "-c", code)
     assert done.stdout == "1.26.0\n"

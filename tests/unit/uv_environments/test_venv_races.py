@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import uv
-from tiny_wheels import ROOT, Make, folders, run_job
 
+from tests.unit.tiny_wheels import ROOT, Make, folders, run_job
 from trt_matrix.environments.venv import STAMP
 
 # Killed in the middle, and two at once
@@ -86,6 +86,7 @@ def test_waiting_tells_so(
             time.sleep(0.01)
         (tmp_path / "go").touch()
         thread.join()
+        assert other.stdout
         fingerprint = other.stdout.read().decode().strip()
     assert stone.prepare(offline=True).fingerprint == fingerprint
 
@@ -127,6 +128,7 @@ def test_interrupted_from_the_keyboard_while_making_it(
     with other:
         wait_for(tmp_path / "installing")
         os.killpg(other.pid, signal.SIGINT)
+        assert other.stderr
         assert b"KeyboardInterrupt" in other.stderr.read()
     stone = environment("pebble==1.0")
     stone.prepare(offline=False)

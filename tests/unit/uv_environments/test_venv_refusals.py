@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_wheels import Make, folders, make_wheel, run_job
 
-from trt_matrix.environments import packages, venv
+from tests.unit.tiny_wheels import Make, folders, make_wheel, run_job
+from trt_matrix.environments import venv
 from trt_matrix.environments.venv import VenvEnvironment
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -103,7 +103,7 @@ def test_uv_missing(environment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise FileNotFoundError
 
-    monkeypatch.setattr(packages.uv, "find_uv_bin", missing)
+    monkeypatch.setattr("uv.find_uv_bin", missing)
     assert "uv is not installed" in refusal(environment("pebble"))
 
 

@@ -6,14 +6,7 @@ import json
 import onnx
 
 from tensorrt import basics, calibration, graph
-from tensorrt.basics import (
-    VERSION,
-    BuilderFlag,
-    IHostMemory,
-    _Bound,
-    _Field,
-    _say,
-)
+from tensorrt.basics import VERSION, BuilderFlag, IHostMemory, _Bound, _Field, _say
 from tensorrt.network import INetworkDefinition
 
 

@@ -1,12 +1,7 @@
 """The network as its API tells it: tensors, layers, definition."""
 
 from tensorrt import basics
-from tensorrt.basics import (
-    VERSION,
-    DataType,
-    _Bound,
-    _Field,
-)
+from tensorrt.basics import VERSION, DataType, _Bound, _Field
 
 
 class ITensor(_Bound):

@@ -3,10 +3,7 @@
 import onnx
 
 from tensorrt import graph, plugins
-from tensorrt.basics import (
-    VERSION,
-    _Bound,
-)
+from tensorrt.basics import VERSION, _Bound
 from tensorrt.network import ILayer, ITensor
 
 KINDS = {"Conv": "CONVOLUTION", "Relu": "ACTIVATION", "Resize": "RESIZE", "QuantizeLinear": "QUANTIZE",
