@@ -51,7 +51,7 @@ def parts(wheels: Path | None, python: Path | None) -> Mapping[str, Mapping[str,
     ]
     last = f"trt-{VERSIONS[-1]}"
     if python:
-        images = [{"engine": "tensorrt", "interpreter": str(python.resolve()), "name": last}]
+        images = [{"engine": "tensorrt", "interpreter": str(python.absolute()), "name": last}]
     held = [
         {**image, "name": f"{image['name']}-held", "options": {"fp32_layers": HELD}}
         for image in images
