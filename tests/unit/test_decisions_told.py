@@ -72,6 +72,24 @@ def test_well_is_bounded_against_the_baseline_with_the_same_table_alone(
     assert oks or changes == {"quantised": False}
 
 
+# The same told twice
+
+
+def test_a_loss_that_the_baseline_is_suspected_of_too_is_told_beside_the_regression() -> None:
+    """Where the baseline has none, the regression says it alone."""
+
+    def of(base: CellError) -> list[set[Kind | None]]:
+        told = judged(base, cell("new", worse(14)), gate=None, t=0.004)
+        return [
+            {verdict.suspected or verdict.kind for verdict in told[name]}
+            for name in ("base", "new")
+        ]
+
+    assert of(cell("base", 0.004)) == [{Kind.OK}, {Kind.ENGINE_REGRESSION}]
+    noisy = free("base", worse(3), worse(3.5), worse(4))
+    assert of(noisy) == [{Kind.ENGINE_LOSS}, {Kind.ENGINE_REGRESSION, Kind.ENGINE_LOSS}]
+
+
 # Builds that choose
 
 
@@ -221,6 +239,12 @@ def test_images_are_asked_for_where_no_number_of_builds_would_decide(share: floa
     view = ContrastView(LOUD, known(images), ((1e4, 2.0),), ())
     ((_, needs),) = decided(made(view, QUIET))
     assert needs == ("more than 50 repeats" if share < 1 else "more evaluation images")
+
+
+def test_images_that_would_decide_are_asked_for_though_builds_may_choose() -> None:
+    view = ContrastView(LOUD, known(0.2), ((1e4, 2.0),), ())
+    ((kind, needs),) = decided(made(view, QUIET, guarded=True), heads=200)
+    assert (kind, needs) == (Kind.INCONCLUSIVE, "more evaluation images")
 
 
 @pytest.mark.parametrize(("builds", "degrees"), [(1, 1.0), (2, 1.0), (3, 2.0)])
