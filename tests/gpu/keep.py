@@ -103,7 +103,7 @@ def keep(run_folder: Path, folder: Path, only: Collection[str] = ()) -> None:
     )
     _pack(folder / "manifest.json", json.loads(manifest.model_dump_json()))
     _pack(folder / "records.json", [json.loads(record.model_dump_json()) for record in records])
-    for table in (run.folder / "tables").iterdir():
+    for table in (run.folder / "tables").glob("*.json"):
         (folder / "tables" / table.name).write_text(_hidden(table.read_text()))
 
 

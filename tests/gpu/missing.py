@@ -2,6 +2,7 @@
 
     --only PART       docker, batch, packages, two-gpus, cudnn; repeatable (default: all)
     --wheels FOLDER   wheels for `packages` and `cudnn`, with which nothing is fetched
+    --python FILE     an installed Python that has TensorRT 8.6.0, in place of the images of `docker` and `batch`
     --plan            checks every matrix here and says what would run; needs no GPU
     --results FOLDER  one for all, so that parts which are started beside each other wait for each other's GPU
                       (not for two-gpus: it would find its second half known)
@@ -40,7 +41,7 @@ WHOLE: dict[str, Any] = {
 SHORT: dict[str, Any] = {"precisions": ["fp32", "int8"], "repeats": 2}
 
 
-def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
+def parts(wheels: Path | None, python: Path | None) -> Mapping[str, Mapping[str, Any]]:
     """Returns the changes to BASE, by the name of a run."""
     fetched = {"wheels": str(wheels.resolve())} if wheels else {}
     packages = {"venv": "tensorrt", **fetched}
@@ -49,6 +50,8 @@ def parts(wheels: Path | None) -> Mapping[str, Mapping[str, Any]]:
         for version in VERSIONS
     ]
     last = f"trt-{VERSIONS[-1]}"
+    if python:
+        images = [{"engine": "tensorrt", "interpreter": str(python.absolute()), "name": last}]
     held = [
         {**image, "name": f"{image['name']}-held", "options": {"fp32_layers": HELD}}
         for image in images
@@ -152,11 +155,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--wheels", type=Path)
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--python", type=Path)
     parser.add_argument("--plan", action="store_true")
     end = arguments.index("--") if "--" in arguments else len(arguments)
     asked = parser.parse_args(arguments[:end])
     told, failed = [], 0
-    for name, changes in parts(asked.wheels).items():
+    for name, changes in parts(asked.wheels, asked.python).items():
         if asked.only and name.partition("/")[0] not in asked.only:
             continue
         folder = asked.out / name

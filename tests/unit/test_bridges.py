@@ -70,6 +70,17 @@ def test_what_four_builds_each_show(by: float, outcome: BridgeOutcome, said: str
     assert "4 builds each" in text
 
 
+def test_the_same_bits_are_those_of_every_build_of_both() -> None:
+    assert only(*pair((0, 0), (0, 0))).same_bits
+    for implicit, explicit in (
+        ((0, 0), (0, 0.001)),
+        ((0, 0.001), (0, 0)),
+        ((0, 0), (0.001, 0.001)),
+    ):
+        bridge = only(*pair(implicit, explicit))
+        assert not bridge.same_bits
+
+
 def test_two_noisy_builds_show_nothing() -> None:
     bridge = only(*pair((0, 4), (0.5, 3)))
     assert bridge.outcome is BridgeOutcome.UNDECIDED

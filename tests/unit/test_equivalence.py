@@ -77,6 +77,17 @@ def test_one_build_that_may_differ_shows_nothing() -> None:
     assert len(equal(cell("base", 0), cell("a", 0))) == 1, "one that cannot differ does"
 
 
+def test_of_builds_that_may_differ_the_fewest_are_told_and_of_others_none() -> None:
+    (fixed,) = equal(cell("base", 0, 0), cell("a", 0, 0, 0))
+    assert fixed.builds is None
+    (one_chooses,) = equal(cell("base", 0, 0), cell("a", 0, 0.1, -0.1, fixed=False))
+    assert one_chooses.builds == 2
+    (both,) = equal(
+        cell("base", 0, 0.1, -0.1, 0, fixed=False), cell("a", 0, 0.1, -0.1, fixed=False)
+    )
+    assert both.builds == 3
+
+
 def test_an_image_view_that_differs_forbids_it() -> None:
     """The sum is the same, the typical image is not."""
     rows = np.full((2, IMAGES), 0.02)

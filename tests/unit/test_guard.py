@@ -54,6 +54,25 @@ def test_a_version_mixes_from_half_of_the_difference_on(share: float, *, mixes: 
     assert (chance(bad(2), good(2), [other]) > never) is mixes
 
 
+def test_what_all_errors_have_in_common_changes_nothing() -> None:
+    """They are logarithms: of what is above the middle, and of half the difference, not of their size."""
+    cell, base = np.array([1.0, 1.0, 0.2]), np.array([0.0, 0.6, 0.0])
+    others = [np.array([0.0, 0.6]), np.array([0.0, 0.1, 0.2]), good(1)]
+    known = chance(cell, base, others)
+    for common in (-7.0, 3.0):
+        assert chance(cell + common, base + common, [one + common for one in others]) == known
+
+
+def test_a_version_of_one_build_is_no_evidence_beside_others() -> None:
+    assert chance(bad(3), good(3), [good(3), good(1)]) == chance(bad(3), good(3), [good(3)])
+
+
+def test_builds_are_asked_for_from_one_to_a_hundred() -> None:
+    assert builds_needed(2, 1, 0.25) == 1
+    assert builds_needed(2, 1, 0.24) == 2
+    assert builds_needed(2, 1, 1e-80) == 100
+
+
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 6))
 def test_it_is_a_probability_that_falls_with_builds(cell: int, base: int, others: int) -> None:
     more = [good(2)] * others

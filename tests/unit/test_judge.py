@@ -167,6 +167,33 @@ def test_an_operator_that_moved_between_integers_and_float_is_named() -> None:
     assert "Add" not in sentence
 
 
+def test_a_cell_whose_engine_did_not_load_is_judged_all_the_same() -> None:
+    """Its Q/DQ network was placed; of its engine the job wrote null."""
+    experiment = Experiment()
+    experiment.cell("new", SHARED, 0.002, table="t")
+    experiment.cell("none", SHARED, 0.002, table="t")
+    failed = experiment.records[-1]
+    (measurement,) = failed.measurements
+    assert measurement.start
+    experiment.records[-1] = failed.model_copy(
+        update={
+            "status": Status.JOB_FAILED,
+            "measurements": (
+                measurement.model_copy(
+                    update={
+                        "status": Status.JOB_FAILED,
+                        "start": measurement.start.model_copy(update={"probe": {"engine": None}}),
+                    }
+                ),
+            ),
+        }
+    )
+    result = by_id(experiment.judged())["none/cpu/int8-shared-entropy"]
+    assert result.status is Status.JOB_FAILED
+    assert result.engine_version is None
+    assert not result.may_saturate
+
+
 def test_differences_within_the_noise_are_not_told() -> None:
     experiment = Experiment()
     experiment.simulated("t", 0.002)

@@ -152,7 +152,7 @@ def _cell_result(
     latest = (measured or failed)[-1:] or []
     start = latest[0].start if latest else None
     probe = start.probe if start else {}
-    engine = probe.get("engine", {})
+    engine = probe.get("engine") or {}  # the job writes null where the engine did not load
     rounds = present(repeat.latency for repeat in timed(record))
     reference = evidence.manifest.reference
     gate = evidence.manifest.gate
@@ -183,7 +183,7 @@ def _cell_result(
         disturbed=disturbed(record),
         latency_disturbed=latency_disturbed(record),
         watched=watched(record),
-        engine_version=engine.get("version") if isinstance(engine, dict) else None,
+        engine_version=engine.get("version"),
         latency=latency([samples.samples_s for samples in rounds], rounds[0].batch)
         if rounds
         else None,

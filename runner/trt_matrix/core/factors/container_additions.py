@@ -48,7 +48,7 @@ def _moved(base: FactorPoint, target: FactorPoint) -> Entry | None:
     python = str(base.stated.get("executable") or "python3")
     return {
         "image": base.stated["reference"],
-        "engine": str(base.start.probe.get("engine", {}).get("name", "")),
+        "engine": str((base.start.probe.get("engine") or {}).get("name", "")),
         **({} if python == "python3" else {"python": python}),
         "name": f"{base.environment}-on-{host.get('host', 'this-machine')}",
         **host,
