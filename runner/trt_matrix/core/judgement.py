@@ -161,7 +161,7 @@ class Judgement:
     slow: tuple[SlowInt8, ...] = ()
     """Int8 cells no faster than their fp32, of which it is known why."""
     untimed: tuple[Untimed, ...] = ()
-    """Why there are no times of layers where they were asked for; none in judgements of before it was told."""
+    """Why requested times of layers are missing; none in judgements made before this was recorded."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
     wide_weights: tuple[WideLayer, ...] = ()

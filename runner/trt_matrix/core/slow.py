@@ -30,7 +30,7 @@ class SlowInt8:
     reasons: tuple[str, ...]
     """Sentences, each with the numbers that it is made of; never empty."""
     cause: SlowCause | None = None
-    """What of them explains most; None where none explains it by itself, and in judgements of before it was told."""
+    """The one that explains most; None if none does by itself, and in judgements made before this was recorded."""
     clause: str = ""
     """The same with its numbers, for the second line of the headline."""
 
