@@ -1,4 +1,4 @@
-"""The command line as a whole: its name, its version, and what every error becomes."""
+"""The command line as a whole: its name, its version, and the exit code of every error."""
 
 import shlex
 import signal
@@ -17,9 +17,9 @@ from trt_matrix.errors import ExitCode, RunnerError
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Runs one INT8 experiment over many engine versions and says whose fault an error is.",
+    help="Run one INT8 experiment in many engine versions and find whose fault an error is.",
     epilog="Exit codes: 0 all within gates, 1 a gate failed, 2 bad matrix.yaml, 3 nothing selected, "
-    "4 something that was wanted could not run (--strict), 5 store trouble, 70 a bug, 130 interrupted.",
+    "4 a cell failed (with --strict: or could not run), 5 trouble with a file or the results folder, 70 a bug, 130 interrupted.",
 )
 
 

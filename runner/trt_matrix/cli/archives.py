@@ -1,6 +1,6 @@
-"""Commands that carry jobs and runs elsewhere, and that free disk.
+"""Commands that carry jobs and runs elsewhere, and one that frees disk.
 
-A command imports what it needs itself: `--help` and what is small need not wait for the rest.
+Each command imports what it needs itself, so that `--help` and small commands need not wait for the rest.
 """
 
 from pathlib import Path
@@ -34,13 +34,15 @@ def pack(
     environment: Annotated[
         list[str] | None,
         typer.Option(
-            "--environment", "-e", help="Glob over names; repeatable. Default: those of elsewhere:."
+            "--environment",
+            "-e",
+            help="Environments whose name matches this glob; repeatable. Default: those of elsewhere:.",
         ),
     ] = None,
     select: Select = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write jobs into an archive that runs on a machine with only a Python, or only Docker."""
+    """Write jobs into an archive that runs on a machine with only Python, or only Docker."""
     from trt_matrix.commands.session import settling
     from trt_matrix.packs.packing import pack as packing
 
@@ -62,7 +64,7 @@ def merge(
     archive: Annotated[Path, typer.Argument(metavar="RESULTS.tar")],
     results: Results = DEFAULT_RESULTS,
 ) -> None:
-    """Take in what run-pack.py brought back from another machine."""
+    """Import the results that run-pack.py brought back from another machine."""
     from trt_matrix.packs.merging import merge as merging
 
     print_text(merging(archive, results).text())
@@ -75,26 +77,28 @@ def ticket(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("ticket.zip"),
     cell: Annotated[
         list[str] | None,
-        typer.Option("--cell", help="Glob over cell ids whose jobs go along; repeatable."),
+        typer.Option(
+            "--cell", help="Include jobs only of cells whose id matches this glob; repeatable."
+        ),
     ] = None,
     hide: Annotated[
         list[str] | None,
-        typer.Option("--hide", help="A text that must not be in it; repeatable."),
+        typer.Option("--hide", help="A text to take out; repeatable."),
     ] = None,
     images: Annotated[
-        int, typer.Option(min=1, help="Evaluation images that its jobs work on.")
+        int, typer.Option(min=1, help="Number of evaluation images for its jobs.")
     ] = 16,
     no_images: Annotated[
-        bool, typer.Option("--no-images", help="Leave images and their names out.")
+        bool, typer.Option("--no-images", help="Leave out images and their names.")
     ] = False,
     no_weights: Annotated[
-        bool, typer.Option("--no-weights", help="Put random weights in place of the network's.")
+        bool, typer.Option("--no-weights", help="Replace the network's weights with random ones.")
     ] = False,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Leave plugins out, and the jobs that need them.")
+        bool, typer.Option("--no-plugins", help="Leave out plugins, and the jobs that need them.")
     ] = False,
 ) -> None:
-    """Write a zip to attach to a support ticket: report, facts, cells to run again; no names."""
+    """Write a zip to attach to a support ticket: report, facts and cells to rerun, without private names."""
     from trt_matrix.ticket.making import TicketWish, make
 
     wish = TicketWish(
@@ -112,11 +116,11 @@ def ticket(
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="TICKET.zip")],
     rerun: Annotated[
-        str | None, typer.Option("--rerun", metavar="CELL", help="Run this cell again, here.")
+        str | None, typer.Option("--rerun", metavar="CELL", help="Also run this cell again here.")
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Check that a ticket is whole; with --rerun, say whether a cell gives the same here."""
+    """Check that a ticket is complete and unchanged; with --rerun, that a cell gives the same here."""
     from trt_matrix.ticket.verifying import verify as verifying
 
     print_text(verifying(bundle).text())
@@ -146,7 +150,7 @@ def gc(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Free disk: remove stored arrays that no run needs; with an option, old runs as well.
+    """Free disk: remove stored arrays that no run needs and, with an option, old runs.
 
     With both options it removes runs older than AGE that are not among the newest N. The latest always stays.
     """

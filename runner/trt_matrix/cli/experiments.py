@@ -1,6 +1,6 @@
 """Commands on a matrix.yaml and its runs.
 
-A command imports what it needs itself: `--help` and what is small need not wait for the rest.
+Each command imports what it needs itself, so that `--help` and small commands need not wait for the rest.
 """
 
 from pathlib import Path
@@ -35,16 +35,14 @@ def run(
     results: Results = DEFAULT_RESULTS,
     select: Select = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 4 where a selected cell could not run.")
+        bool, typer.Option("--strict", help="Exit with 4 if a selected cell could not run.")
     ] = False,
     offline: Offline = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Measure again what is known already.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every cell that is not known yet, judge all, write the report."""
+    """Run every cell that is not measured yet, judge all cells, write the report."""
     from trt_matrix.commands import session
 
     with chosen(quiet=quiet, as_json=as_json) as progress:
@@ -67,7 +65,7 @@ def plan(
     select: Select = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print every cell: what it takes, what is known already, why it cannot run. Runs nothing."""
+    """Print every cell: what it takes, whether it is already measured, or why it cannot run. Runs nothing."""
     from trt_matrix.commands import session
 
     planned = session.plan_experiment(experiment(matrix, config), results, select=select or [])
@@ -101,18 +99,18 @@ def judge(
 def report(
     name: Annotated[
         str,
-        typer.Argument(metavar="RUN or FILE", help="A run, latest is one; or a judgement.json."),
+        typer.Argument(metavar="RUN or FILE", help="A run (or latest), or a judgement.json."),
     ] = "latest",
     results: Results = DEFAULT_RESULTS,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="Folder to write into; default: where the judgement is."),
+        typer.Option("--to", help="Folder to write into; default: that of the judgement."),
     ] = None,
     no_images: NoImages = False,
     most_cells: MostCells = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of a judgement.json again; reads nothing else, so an old run gets a new page."""
+    """Write the report again from a judgement.json alone, so that an old run gets a new page."""
     from trt_matrix.judging import run as judging
     from trt_matrix.store.results import finished_run
 
@@ -135,36 +133,44 @@ def report(
 def diagnose(
     what: Annotated[
         str,
-        typer.Argument(metavar="[MATRIX or RUN]", help="A matrix.yaml, or a run; latest is one."),
+        typer.Argument(metavar="[MATRIX or RUN]", help="A matrix.yaml, or a run (or latest)."),
     ] = str(DEFAULT_MATRIX),
     results: Results = DEFAULT_RESULTS,
     head: Annotated[
         list[str] | None,
-        typer.Option("--head", help="Only this head's limits count; repeatable. All are shown."),
+        typer.Option("--head", help="Count only this head's limits (all are shown); repeatable."),
     ] = None,
     table: Annotated[
         str | None,
-        typer.Option("--table", help="An algorithm, the beginning of a digest, or a file."),
+        typer.Option(
+            "--table", help="Table to diagnose: an algorithm, the start of a digest, or a file."
+        ),
     ] = None,
     images: Annotated[
         int,
-        typer.Option("--images", min=1, help="A half to choose on, a half to confirm on."),
+        typer.Option(
+            "--images", min=1, help="Number of images: half to choose on, half to confirm on."
+        ),
     ] = 64,
     goal: Annotated[
         list[str] | None,
         typer.Option(
-            "--goal", metavar="LIMIT=NUMBER", help="In place of the gates: sqnr_db=25; repeatable."
+            "--goal",
+            metavar="LIMIT=NUMBER",
+            help="Limit to use instead of the gates, e.g. sqnr_db=25; repeatable.",
         ),
     ] = None,
     most_cost: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of the network's work that may go into float."),
+        typer.Option(
+            min=0.0, max=1.0, help="Largest share of the network's work to keep in float."
+        ),
     ] = 0.5,
     profile: Annotated[
         Path | None,
         typer.Option(
             "--profile",
-            help="What trtexec --exportProfile wrote: layers cost the time that they took.",
+            help="File from trtexec --exportProfile: cost of a layer is the time it took.",
         ),
     ] = None,
     output: Annotated[
@@ -174,7 +180,7 @@ def diagnose(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which tensors and layers int8 loses the heads by, and which few to keep in float."""
+    """Find the tensors and layers that cost the heads accuracy in int8, and the few to keep in float."""
     from trt_matrix.diagnosis import running
 
     with chosen(quiet=quiet, as_json=as_json) as progress:
@@ -197,12 +203,14 @@ def diagnose(
 
 @app.command()
 def diff(
-    before: Annotated[str, typer.Argument(metavar="RUN_A", help="A folder of results.")],
-    after: Annotated[str, typer.Argument(metavar="RUN_B", help="Another, or latest.")] = "latest",
+    before: Annotated[str, typer.Argument(metavar="RUN_A", help="A run's folder in results.")],
+    after: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="Another run, or latest.")
+    ] = "latest",
     results: Results = DEFAULT_RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Say what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
+    """Show what changed between two finished runs: inputs, statuses, errors, verdicts, latencies."""
     from trt_matrix.judging import run as judging
 
     difference = judging.difference(before, after, results, print_warning)

@@ -1,6 +1,6 @@
 """Commands on a network, a table or dumped outputs, and on what this machine has.
 
-A command imports what it needs itself: `--help` and what is small need not wait for the rest.
+Each command imports what it needs itself, so that `--help` and small commands need not wait for the rest.
 """
 
 from pathlib import Path
@@ -34,25 +34,27 @@ def init(
         Path | None,
         typer.Option(
             "--images",
-            help="A folder of images, or of .npy: every second file calibrates. Or one that holds the folders "
-            "calibration and evaluation.",
+            help="A folder of images or .npy files, of which every second one calibrates; or a folder with the "
+            "folders calibration and evaluation.",
         ),
     ] = None,
     versions: Annotated[
         str | None,
-        typer.Option("--versions", metavar="1.26.0,1.32.0", help="Of ONNX Runtime."),
+        typer.Option("--versions", metavar="1.26.0,1.32.0", help="Versions of ONNX Runtime."),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, max=100, help="Of every cell: what scatters is seen by them.")
+        int, typer.Option(min=1, max=100, help="Repeats of every cell; they show the noise.")
     ] = 3,
     run: Annotated[
-        bool, typer.Option("--run", help="Run it at once: a first report, nothing edited.")
+        bool, typer.Option("--run", help="Run it at once, without edits, for a first report.")
     ] = False,
     results: Results = DEFAULT_RESULTS,
-    offline: Annotated[bool, typer.Option("--offline", help="With --run: no network.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With --run: download nothing.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a commented matrix.yaml for your own network, heads read from it."""
+    """Write a commented matrix.yaml for your own network, with the heads read from it."""
     from trt_matrix.commands import session
     from trt_matrix.commands.init import VERSIONS
 
@@ -87,21 +89,29 @@ def check(
     ] = None,
     version: Annotated[
         list[str] | None,
-        typer.Option("--version", help="Of TensorRT-RTX; repeatable. Default: the newest known."),
+        typer.Option(
+            "--version", help="Version of TensorRT-RTX; repeatable. Default: the newest known."
+        ),
     ] = None,
     for_gpu: Annotated[
         list[str] | None,
-        typer.Option("--for-gpu", help="T4, RTX 4090, 8.6; repeatable. Default: 8.6."),
+        typer.Option(
+            "--for-gpu", help="GPU to build for: T4, RTX 4090, 8.6; repeatable. Default: 8.6."
+        ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="matrix.yaml: model.shapes and model.constants of it."),
+        typer.Option(
+            "--config",
+            "-c",
+            help="matrix.yaml from which to take model.shapes and model.constants.",
+        ),
     ] = None,
-    nodes: Annotated[bool, typer.Option("--nodes", help="Tell of every node.")] = False,
+    nodes: Annotated[bool, typer.Option("--nodes", help="Report every node.")] = False,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what NVIDIA's parser and builder make of a network in float, float16 and Q/DQ; needs no GPU."""
+    """Try a network in float, float16 and Q/DQ in NVIDIA's parser and builder; needs no GPU."""
     from trt_matrix.commands import check as checking
 
     done = checking.check(
@@ -127,32 +137,39 @@ def compare(
     a: Annotated[
         Path,
         typer.Argument(
-            metavar="A", help="A file or a folder of dumped outputs, or a calibration table."
+            metavar="A", help="A file or folder of dumped outputs, or a calibration table."
         ),
     ],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The reference, likewise.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The reference, in the same form.")],
     shape: Annotated[
         str | None,
-        typer.Option(metavar="N,C,H,W", help="Of raw files, channels first; one may be -1."),
+        typer.Option(metavar="N,C,H,W", help="Shape of raw files, channels first; one may be -1."),
     ] = None,
     byte_order: Annotated[
         str | None,
-        typer.Option(metavar="ORDER", help="Of raw files: little (default) or big; or A's,B's."),
+        typer.Option(
+            metavar="ORDER", help="Byte order of raw files: little (default) or big; or A's,B's."
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
-            metavar="TYPE", help="Of raw files: float32 (default), float16, float64; or A's,B's."
+            metavar="TYPE",
+            help="Type of raw files: float32 (default), float16, float64; or A's,B's.",
         ),
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(metavar="LAYOUT", help="nchw (default) or nhwc; or A's,B's."),
+        typer.Option(metavar="LAYOUT", help="Layout: nchw (default) or nhwc; or A's,B's."),
     ] = None,
-    epsilon: Annotated[float, typer.Option(help="Count elements with |d| beyond it.")] = 1e-3,
+    epsilon: Annotated[float, typer.Option(help="Count elements with |d| above this.")] = 1e-3,
     select: Annotated[
         list[str] | None,
-        typer.Option("--select", "-s", help="Glob over names of files in folders; repeatable."),
+        typer.Option(
+            "--select",
+            "-s",
+            help="Only files of a folder whose name matches this glob; repeatable.",
+        ),
     ] = None,
     off_by_one: Annotated[
         bool,
@@ -193,10 +210,12 @@ def compare(
 @app.command()
 def catalog(
     for_gpu: Annotated[
-        str | None, typer.Option("--for-gpu", help="What runs on it: T4, 'RTX 4090', 8.6.")
+        str | None,
+        typer.Option("--for-gpu", help="Say what runs on this GPU: T4, 'RTX 4090', 8.6."),
     ] = None,
     driver: Annotated[
-        str | None, typer.Option("--driver", help="With this driver, such as 535.104.05.")
+        str | None,
+        typer.Option("--driver", help="Say what runs with this driver, such as 535.104.05."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -208,7 +227,7 @@ def catalog(
 
 @app.command()
 def doctor(matrix: Matrix = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Say what this machine offers, what of matrix.yaml can run on it, and what to do."""
+    """Show what this machine offers, what in matrix.yaml can run on it, and what to do about the rest."""
     from trt_matrix.commands.doctor import examine
 
     report = examine(experiment(matrix, config))
@@ -220,10 +239,12 @@ def doctor(matrix: Matrix = None, config: Config = None, as_json: AsJson = False
 def schema(
     of: Annotated[
         str,
-        typer.Argument(metavar="[matrix, judgement, manifest or record]", help="Of which file."),
+        typer.Argument(
+            metavar="[matrix, judgement, manifest or record]", help="The file that it describes."
+        ),
     ] = "matrix",
 ) -> None:
-    """Print the JSON schema of matrix.yaml, for editors, or of what a run writes, for programs."""
+    """Print the JSON schema of matrix.yaml (for editors) or of a file that a run writes (for programs)."""
     from trt_matrix.config import matrix
     from trt_matrix.core.manifest import Manifest
     from trt_matrix.core.records import Record

@@ -13,22 +13,26 @@ Matrix = Annotated[
     Path | None,
     typer.Argument(
         metavar="[MATRIX.yaml]",
-        help="The experiment; matrix.yaml where none is named.",
+        help="The experiment; default: matrix.yaml.",
         show_default=False,
     ),
 ]
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="The same, as an option.")]
-Results = Annotated[Path, typer.Option(help="Where results are kept.", show_default=True)]
+Results = Annotated[Path, typer.Option(help="Folder of the results.", show_default=True)]
 Select = Annotated[
     list[str] | None,
     typer.Option(
-        "--select", "-s", help="Glob over cell ids, e.g. 'ort-1.2*/*/int8-*'; repeatable."
+        "--select",
+        "-s",
+        help="Only cells whose id matches this glob, e.g. 'ort-1.2*/*/int8-*'; repeatable.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Use no network.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A folder of results, or latest.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and the result only.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's folder in results, or latest.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")]
 NoImages = Annotated[
     bool, typer.Option("--no-images", help="Leave the evaluation images out of the report.")
 ]
@@ -37,7 +41,7 @@ MostCells = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Show details of at most N cells (default: all of up to 80, else 40); the matrix shows all.",
+        help="Show details of at most N cells (default: all of up to 80, otherwise 40); the matrix shows all.",
     ),
 ]
 

@@ -31,11 +31,13 @@ def migrate(
             "made equal across resizings.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="What to write.")],
-    to: Annotated[str, typer.Option("--to", help="qdq: a Q/DQ network. cache: TensorRT's.")] = QDQ,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    to: Annotated[
+        str, typer.Option("--to", help="qdq: a Q/DQ network. cache: TensorRT's calibration cache.")
+    ] = QDQ,
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", help="The float network; default: that of matrix.yaml."),
+        typer.Option("--model", "-m", help="The float network; default: the one in matrix.yaml."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -48,54 +50,55 @@ def migrate(
     unified_scales: Annotated[
         bool,
         typer.Option(
-            "--unified-scales", help="What is concatenated or added has one scale: no requantising."
+            "--unified-scales",
+            help="Give concatenated or added tensors one scale: no requantising.",
         ),
     ] = False,
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="NODE", help="Keep this node float; repeatable."),
+        typer.Option("--exclude", metavar="NODE", help="Keep this node in float; repeatable."),
     ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
             "--check",
             metavar="IMAGES",
-            help="Compare on these: a folder (matrix.yaml says how they are preprocessed) or a .npy.",
+            help="Compare on these images: a folder (preprocessed as matrix.yaml says) or a .npy.",
         ),
     ] = None,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not compare on the images of matrix.yaml.")
     ] = False,
     images: Annotated[
-        int, typer.Option("--images", min=1, max=100_000, help="Compare on so many at most.")
+        int, typer.Option("--images", min=1, max=100_000, help="Compare on at most this many.")
     ] = 64,
     trt: Annotated[
         str | None,
         typer.Option(
             "--trt",
             metavar="VERSION",
-            help="Version of the TensorRT that will read the cache; default: as TABLE's own header says.",
+            help="Version of TensorRT that will read the cache; default: the one in TABLE's header.",
         ),
     ] = None,
     algorithm: Annotated[
         str | None,
         typer.Option(
             "--algorithm",
-            help=f"Of the cache's header: its calibrator's kind; what TABLE says of its own, else {ALGORITHMS[1]}.",
+            help=f"Kind of calibrator for the cache's header; default: the one in TABLE's header, or {ALGORITHMS[1]}.",
         ),
     ] = None,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Write a cache without what no cache can say."),
+        typer.Option("--partial", help="Write the cache even if it must leave tensors out."),
     ] = False,
     network: Annotated[
         Path | None,
         typer.Option(
-            "--float-network", metavar="OUT.onnx", help="Write the cache's float network, too."
+            "--float-network", metavar="OUT.onnx", help="Also write the cache's float network."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The result only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Move a proven calibration cache to a Q/DQ network, as TensorRT 11 needs, or back."""

@@ -71,7 +71,7 @@ class SlowInt8:
     reasons: tuple[str, ...]
     """Sentences, each with the numbers that it is made of; never empty."""
     cause: SlowCause | None = None
-    """What of them explains most; None where none explains it by itself, and in judgements of before it was told."""
+    """What of them explains most; None where none explains it by itself, and in judgements made before it was recorded."""
     clause: str = ""
     """The same with its numbers, for the second line of the headline."""
 
@@ -266,7 +266,7 @@ class Judgement:
     slow: tuple[SlowInt8, ...] = ()
     """Int8 cells no faster than their fp32, of which it is known why."""
     untimed: tuple[Untimed, ...] = ()
-    """Why there are no times of layers where they were asked for; none in judgements of before it was told."""
+    """Why requested times of layers are missing; none in judgements made before this was recorded."""
     lineage: tuple[Lineage, ...] = ()
     """What the network's graph says to the heads that are bad together."""
     wide_weights: tuple[WideLayer, ...] = ()
@@ -300,7 +300,7 @@ class Judgement:
         return tuple(result for result in self.cells if not result.cell.pass_.mixed)
 
     def answer(self, head: str) -> Answer | None:
-        """Returns what is said first of a head; None in judgements of before there were answers."""
+        """Returns what is said first of a head; None in judgements made before there were answers."""
         return next((answer for answer in self.answers if answer.head == head), None)
 
     @property

@@ -281,9 +281,9 @@ class Manifest(Stored):
     heads: tuple[HeadGate, ...]
     """In the order of matrix.yaml."""
     gate: Gate | None = None
-    """Of the whole network; None where there is none, and in runs of before there could be one."""
+    """Of the whole network; None if there is none, and in runs made before there could be one."""
     keep: Literal["sums", "outputs"] = "outputs"
-    """Whether outputs of which only sums and boxes were needed stay; they did in runs of before it was asked."""
+    """Whether outputs stay of which only sums and boxes were needed; they did in runs made before this setting existed."""
     images: int
     epsilon: float
     cells: tuple[str, ...]
@@ -302,7 +302,7 @@ class Manifest(Stored):
     ranked: Mapping[str, Ranked] = {}
     """Head → what decides its rows; heads whose elements keep their places are not in it."""
     wide_weights: tuple[WideWeight, ...] = ()
-    """The widest first; none in runs of before they were looked for."""
+    """The widest first; none in runs made before they were looked for."""
     decode: RecordedDecode | None = None
     boxless: bool = False
     """Whether the user says that the network makes no boxes (`decode: none`)."""
@@ -314,10 +314,10 @@ class Manifest(Stored):
     """Whether the report may show evaluation images."""
     least_coverage: float | None = None
     """Share of a head's tensors that a table must reach, or its cell is not judged there; None in runs
-    of before it was asked for."""
+    made before this setting existed."""
     least_effect_db: float = LEAST_EFFECT_DB
     equivalence_db: float = EQUIVALENCE_DB
     calibration: CalibrationFacts | None = None
-    """None in runs of before it was looked at, and in interrupted ones."""
+    """None in runs made before this was recorded, and in interrupted ones."""
     asked: RunRequest | None = None
-    """None in runs of before it was kept: no cell of those can be asked again."""
+    """None in runs made before it was kept: none of their cells can be asked again."""

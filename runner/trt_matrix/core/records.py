@@ -216,7 +216,7 @@ class Calibration(Stored):
     unusable: Mapping[str, str] = {}
     """tensor → why it has no amax."""
     seen: Mapping[str, float] = {}
-    """tensor → the largest magnitude in any image; empty in records of before it was kept."""
+    """tensor → the largest magnitude in any image; empty in records made before it was kept."""
     clipped: Mapping[str, Mapping[str, float]] = {}
     """algorithm → tensor → share (0 to 1) of the nonzero values above its amax; empty as `seen` is."""
     seconds: float = 0.0

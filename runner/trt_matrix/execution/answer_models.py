@@ -82,7 +82,7 @@ class TimesAnswer(_Part):
 class LayersAnswer(_Answer):
     layers: tuple[EngineLayerAnswer, ...]
     times: TimesAnswer | None = None
-    """None where they were not asked for, or by programs of before they could be."""
+    """None if they were not asked for, or from programs older than this request."""
     custom: tuple[Mapping[str, Any], ...] = ()
     """What became of custom layers, to show: `job.protocol.CUSTOM_KEYS`."""
 
@@ -164,7 +164,7 @@ class CalibrationAnswer(_Answer):
     algorithms: Mapping[str, Mapping[str, float]]
     unusable: Mapping[str, str]
     seen: Mapping[str, Magnitude] = {}
-    """Tensor → largest magnitude in any image; empty from programs of before it was told."""
+    """Tensor → largest magnitude in any image; empty from programs older than this field."""
     clipped: Mapping[str, Mapping[str, Part]] = {}
     """Algorithm → tensor → share of the nonzero values above its amax; empty as `seen` is."""
 

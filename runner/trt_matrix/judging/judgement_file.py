@@ -46,7 +46,7 @@ class JudgementFile(BaseModel):
     pictures: Mapping[str, Picture] | None = None
     """File name of a worst image → it as a `data:` URI; None where no images are shown."""
     fed: Mapping[str, FedImage] = {}
-    """File name of a worst image → it as it was fed; empty in files of before this was kept."""
+    """File name of a worst image → it as it was fed; empty in files written before this was kept."""
     facts: tuple[Mapping[str, Any], ...] = ()
     """What environments stated and what was probed in them, each once."""
     judgement: Judgement

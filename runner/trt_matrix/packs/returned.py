@@ -22,7 +22,7 @@ class ReturnedManifest(_Returned):
     pack: str = Field(pattern="^[0-9a-f]{64}$")
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
     left: dict[str, LeftFile] = {}
-    """Outputs that stayed there; none of programs of before they could."""
+    """Outputs that stayed there; none from older programs, which always returned them."""
 
 
 class ReturnedEnding(_Returned):

@@ -24,7 +24,7 @@ class Card:
 
     head: str
     answer: Answer | None
-    """None in judgements of before there were any."""
+    """None in judgements made before there were answers."""
     paragraph: str
     passed: int
     """Results that keep every gate, in any precision that has one."""

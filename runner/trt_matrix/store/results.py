@@ -189,7 +189,7 @@ class RunFolder:
 
     @functools.cached_property
     def _checksums(self) -> Mapping[str, str]:
-        """Returns file → SHA-256 when the run ended; none of runs of before they were written."""
+        """Returns file → SHA-256 when the run ended; none in runs made before these were written."""
         try:
             return checksums((self.folder / CHECKSUMS).read_text("utf-8", "replace"))
         except FileNotFoundError:
@@ -198,7 +198,7 @@ class RunFolder:
     def _write(self, name: str, fact: Stored) -> None:
         path = self.folder / name
         with explained(path):
-            # Those of before are of other contents: killed here, a run has none, and is taken as it is.
+            # The old checksums are of other contents: killed here, a run has none, and is taken as it is.
             (self.folder / CHECKSUMS).unlink(missing_ok=True)
             protocol.write_json(str(path), fact.model_dump(mode="json"))
         self.__dict__.pop("_checksums", None)

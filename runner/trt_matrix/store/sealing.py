@@ -21,7 +21,7 @@ def sealed(fact: Stored) -> dict[str, Any]:
 
 
 def unsealed(kind: type[T], content: bytes) -> T:
-    """Returns the fact in a file; one of before there was a checksum is taken as it is.
+    """Returns the fact in a file; one written before there were checksums is taken as it is.
 
     Raises:
         ValueError: it is no such fact (then a ValidationError), or was changed since it was written.

@@ -19,7 +19,7 @@ from trt_matrix.core.verdicts.verdict import Kind
 
 GATE_SAYS = "give each head a gate (`gate: {sqnr_db: …}`)"
 DECODE_SAYS = "say how outputs become boxes, or that they become none (`decode`)"
-"""The second of what runs of before `decode: none` could not say, too."""
+"""Its second half also suits runs made before `decode: none`, which could not say it."""
 FIRST = (Kind.BROKEN_OUTPUT, Kind.FP32_REGRESSION)
 """What is wrong before any quantisation."""
 LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)

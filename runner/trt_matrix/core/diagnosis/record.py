@@ -181,7 +181,7 @@ class ImplicitBuilds(Stored):
 
     table: str
     table_sha256: str = ""
-    """Empty in diagnoses of before it was kept."""
+    """Empty in diagnoses made before it was kept."""
     cells: tuple[str, ...]
     """One a build."""
     in_int8: tuple[str, ...]

@@ -98,7 +98,7 @@ _NAME = re.compile(
 def placed_of(name: str) -> Placed | None:
     """Returns the placement of a record; None where its name is none.
 
-    Records of before there was a choice name the engine alone: ONNX Runtime had int8 outputs then.
+    Records made before there was a choice name only the engine: ONNX Runtime had int8 outputs then.
     """
     match = _NAME.fullmatch(name)
     if match is None:

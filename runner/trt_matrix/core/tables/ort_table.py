@@ -2,7 +2,7 @@
 
     images 1.0                                                  calibration.cache, calibration.txt
     {"images": {"highest": …, "lowest": …}}                     calibration.json, of 1.17 and later
-    {"images": [-1.0, 1.0]}                                     calibration.json, of before
+    {"images": [-1.0, 1.0]}                                     calibration.json, up to 1.16
 
 and `calibration.flatbuffers`: a table whose first field is a vector of tables {key, value}, both text. A
 value is a largest magnitude, no scale; text and flatbuffers hold the highest value alone. Sources:
