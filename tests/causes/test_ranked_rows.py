@@ -101,11 +101,11 @@ def judged(folder: Path, name: str, heads: Mapping[str, Any], **more: Any) -> Ou
 
 def int8(run: Outcome, head: str) -> list[HeadResult]:
     return [
-        head_result
+        result
         for cell in run.judgement.cells
         if cell.cell.pass_.precision is Precision.INT8
-        for head_result in cell.heads
-        if head_result.head == head
+        for result in cell.heads
+        if result.head == head
     ]
 
 

@@ -156,7 +156,7 @@ def test_a_processor_that_saturates_is_named_and_what_is_advised_cures_it(
         assert PRECISE in answer.advice
         assert "activations: int8" not in answer.advice, "its types are its own"
     for head in HEADS:
-        lost, kept = (cell(ran_, NEW, head).error.sqnr_db for ran_ in (saturated, outcome))
+        lost, kept = (cell(run, NEW, head).error.sqnr_db for run in (saturated, outcome))
         assert lost is not None
         assert kept is not None
         assert lost + 5 < kept

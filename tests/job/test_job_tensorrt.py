@@ -60,8 +60,8 @@ def test_every_precision_in_every_generation(jobs: Jobs, version: str) -> None:
         int8("range", carried("dynamic_range"), model=model),
         int8("cache", carried("cache", "entropy"), model=model),
         *(
-            int8(f"own-{all_calibrator}", calibrate(all_calibrator), model=model)
-            for all_calibrator in sorted(ALL_CALIBRATORS)
+            int8(f"own-{calibrator}", calibrate(calibrator), model=model)
+            for calibrator in sorted(ALL_CALIBRATORS)
         ),
     ]
     ended = jobs.run(version, passes, timing=TIMING)

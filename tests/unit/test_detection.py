@@ -184,7 +184,7 @@ def test_scale_x_y_moves_centres_as_darknet_does(k: float) -> None:
         for x in (sigmoid(float(t)) for t in values[:, :2].reshape(-1))
     }
     shifts = (after.corners - before.corners)[:, :2].round(3)
-    assert {float(float64) for float64 in shifts.reshape(-1)} <= {
+    assert {float(value) for value in shifts.reshape(-1)} <= {
         near for one in moved for near in (one, round(one - 0.001, 3), round(one + 0.001, 3))
     }
     sizes = [boxes.corners[:, 2:] - boxes.corners[:, :2] for boxes in (before, after)]

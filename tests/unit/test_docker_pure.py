@@ -381,8 +381,8 @@ def test_podman_has_no_way_to_a_gpu_but_cdi(device: str, name: str) -> None:
 
 def test_what_every_engine_may_give_is_the_last_that_is_asked() -> None:
     asked = [
-        dict(options.limits(replace(WANTED, limits=ProcessLimit)))
-        for ProcessLimit in sorted(options.ProcessLimits)
+        dict(options.limits(replace(WANTED, limits=limit)))
+        for limit in sorted(options.ProcessLimits)
     ]
     assert [sorted(one) for one in asked] == [
         ["core", "memlock", "stack"], ["core"], ["core", "nofile", "nproc"],

@@ -157,7 +157,7 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
     exact = application(model, images)
     probe, tensors = calibration_model(model)
     running = onnxruntime.InferenceSession(probe.SerializeToString())
-    values = zip([get_output.name for get_output in running.get_outputs()],
+    values = zip([output.name for output in running.get_outputs()],
                  zip(*(running.run(None, {"image": image[np.newaxis]}) for image in images), strict=True),
                  strict=True)  # fmt: skip
     amax = {"image": 1.0} | {name: float(np.abs(column).max()) for name, column in values}

@@ -46,8 +46,7 @@ def test_a_file_is_as_its_schema_says_and_gives_the_judgement_back(
     path = written(tmp_path, make(), pictures={"a.png": PICTURE}, seconds={"wall": 1.5})
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     assert [
-        iter_error.message[:200]
-        for iter_error in validator.iter_errors(json.loads(path.read_text()))
+        error.message[:200] for error in validator.iter_errors(json.loads(path.read_text()))
     ] == []
     judgement_file = JudgementFile.read(tmp_path)
     assert judgement_file.judgement == make()

@@ -384,10 +384,10 @@ def test_what_was_measured_stands_where_the_next_repeat_cannot_be_had(
         only_fields(
             Measurement,
             name="fp32",
-            status=statuse,
-            reason=None if statuse is Status.OK else "gone",
+            status=status,
+            reason=None if status is Status.OK else "gone",
         )
-        for statuse in statuses
+        for status in statuses
     ]
     record = lane.record(cell, 2, None)
     assert (record.status, record.reason) == (status, reason)

@@ -63,11 +63,7 @@ def not_held(call: Call, *arguments: str) -> str:
     """Why a table was not held against ranges."""
     code, out, err = call(*arguments)
     assert code == ExitCode.OK, err
-    (line,) = [
-        splitline
-        for splitline in out.splitlines()
-        if "not held against the network's ranges" in splitline
-    ]
+    (line,) = [line for line in out.splitlines() if "not held against the network's ranges" in line]
     assert "fit those" not in out
     return line.split("ranges: ", 1)[1]
 
@@ -194,7 +190,7 @@ def test_a_single_range_far_above_all_that_was_seen_is_told(here: Path, call: Ca
     made = scales(here)
     changed(here, made | {"s4": 40 * made["s4"]})
     _, out, _ = call("t.cache", *fed(here))
-    (line,) = [splitline for splitline in out.splitlines() if splitline.startswith("warning")]
+    (line,) = [line for line in out.splitlines() if line.startswith("warning")]
     assert line.startswith("warning: s4: its range")
     assert "times the largest magnitude on 8 images" in line
     assert "3.2 of 127 steps" in line or "3.1 of 127 steps" in line or "3.3 of 127 steps" in line

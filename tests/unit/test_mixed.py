@@ -236,9 +236,10 @@ def test_each_way_to_int8_tries_its_own_layers() -> None:
         ("trt/cpu/int8-implicit-mixed", ("b", "c")),
     ]
     assert not mixed_cells(planned(*wanted), {})
-    assert [
-        mixed_cell.pass_.name for mixed_cell in mixed_cells(planned(*wanted), {False: ("a",)})
-    ] == ["int8-mixed", "int8-mixed"]
+    assert [cell.pass_.name for cell in mixed_cells(planned(*wanted), {False: ("a",)})] == [
+        "int8-mixed",
+        "int8-mixed",
+    ]
 
 
 def test_what_is_not_planned_is_not_tried() -> None:
@@ -251,7 +252,7 @@ def test_what_is_not_planned_is_not_tried() -> None:
 def test_of_two_kinds_of_weights_the_first_is_tried() -> None:
     wanted = passes([Precision.INT8], [], "entropy", weights=("per_tensor", "per_channel"))
     explicit = [pass_ for pass_ in wanted if not pass_.implicit]
-    (name,) = {mixed_cell.id for mixed_cell in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
+    (name,) = {cell.id for cell in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
     assert name == "ort/cpu/int8-mixed-per-tensor"
 
 
