@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
-from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.experiments import changed, checked, write, wrong
 from tests.unit.matrices import Told, Trial, run_offline
+from tests.unit.programs import ran
 from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
 from tests.unit.trips import answer_there
 from trt_matrix.errors import ConfigError
