@@ -60,11 +60,6 @@ DECODE = RecordedDecode(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
-
-
 def manifest(**changes: Any) -> Manifest:
     heads = (HeadGate(head="boxes", sqnr_db=None),)
     fields = {"heads": heads, "images": 2, "decode": DECODE, "evaluation": PLACES} | changes

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit import diagnoses
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import DATA, noise_images
 from tests.unit.matrices import Told, run_offline
 from tests.unit.passes import SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
@@ -50,10 +50,7 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
                 "heads": {
                     tensor.name: {"gate": {"sqnr_db": gate}} for tensor in model.graph.output
                 },
-                "data": {
-                    "calibration": {"images": "calibration"},
-                    "evaluation": {"images": "evaluation"},
-                },
+                "data": DATA,
                 "calibration": {"algorithms": ["minmax"], "shared": {"table": "table.json"}},
                 "repeats": 1,
                 "baseline": "here",
