@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
-from tests.browser.shown_pages import Open
+from tests.browser.shown_pages import Open, html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1440, 900
@@ -73,3 +73,8 @@ def opened(chromium: Browser, tmp_path: Path, told: list[str]) -> Iterator[Open]
     yield page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def page(opened: Open) -> Page:
+    return opened(html("ordinary"))

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from tests.causes.scene import HEADS, network, write_images
+from tests.unit.experiments import DATA
 from trt_matrix.commands import session
 from trt_matrix.commands.console import chosen
 from trt_matrix.core.calibration.curve import Trend
@@ -114,7 +115,7 @@ def settings(cause: str) -> dict[str, object]:
         "name": cause,
         "model": {"onnx": "scene.onnx"},
         "heads": {head: {} for head in HEADS},
-        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+        "data": DATA,
         "calibration": {
             "algorithms": ["minmax"],
             "shared": "minmax",

@@ -88,11 +88,11 @@ def verdict(run: Outcome, environment: str, pass_: str, head: str, kind: Kind) -
 def told(run: Outcome) -> dict[tuple[str, str, str], set[Kind]]:
     """Returns (environment, pass, head) → its verdicts."""
     return {
-        (cell_result.cell.environment, cell_result.cell.pass_.name, head.head): {
+        (result.cell.environment, result.cell.pass_.name, head.head): {
             v.kind for v in head.verdicts
         }
-        for cell_result in run.judgement.cells
-        for head in cell_result.heads
+        for result in run.judgement.cells
+        for head in result.heads
     }
 
 
@@ -225,9 +225,9 @@ def test_the_same_environment_under_two_names_is_bit_identical(causes: Outcome) 
             head_result = result(causes, "twin", pass_, head)
             assert f"{BASELINE}/cpu/{pass_}" in head_result.identical_to
     starts = [
-        cell_result.facts["command"]
-        for cell_result in causes.judgement.cells
-        if cell_result.cell.environment in ("twin", BASELINE) and not cell_result.reused
+        result.facts["command"]
+        for result in causes.judgement.cells
+        if result.cell.environment in ("twin", BASELINE) and not result.reused
     ]
     assert len(starts) == 2 * len(PASSES), "both were measured"
     assert "= baseline" in causes.report.read_text()
@@ -253,7 +253,7 @@ def test_an_approximated_gelu_counts_only_where_it_is_beyond_the_tolerance(cause
 def test_every_cell_was_measured(causes: Outcome, dark: Outcome) -> None:
     for run, environments in ((causes, len(ENVIRONMENTS)), (dark, 2)):
         assert len(run.judgement.cells) == environments * len(PASSES)
-        assert {cell_result.status for cell_result in run.judgement.cells} == {Status.OK}
+        assert {result.status for result in run.judgement.cells} == {Status.OK}
 
 
 def test_no_other_cell_is_accused_of_anything(causes: Outcome) -> None:
@@ -275,11 +275,11 @@ def test_no_other_cell_is_accused_of_anything(causes: Outcome) -> None:
 
 def test_no_other_cell_of_the_dark_run_is_accused_of_anything(dark: Outcome) -> None:
     assert told(dark) == {
-        (cell_result.cell.environment, cell_result.cell.pass_.name, head.head): {Kind.OK}
-        if cell_result.cell.pass_.precision is Precision.FP32
+        (result.cell.environment, result.cell.pass_.name, head.head): {Kind.OK}
+        if result.cell.pass_.precision is Precision.FP32
         else LOST
         if head.head == "wide"
         else {Kind.CALIBRATION_PROBLEM}
-        for cell_result in dark.judgement.cells
-        for head in cell_result.heads
+        for result in dark.judgement.cells
+        for head in result.heads
     }

@@ -16,6 +16,7 @@ from onnx import helper
 from tests.causes import engines
 from tests.causes.experiment import BASELINE, NEW, OLD
 from tests.causes.scene import SIZE, write_images
+from tests.unit.experiments import DATA
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
 from trt_matrix.commands.console import chosen
@@ -83,7 +84,7 @@ def judged(folder: Path, name: str, heads: Mapping[str, Any], **more: Any) -> Ou
         "name": name,
         "model": {"onnx": "model.onnx"},
         "heads": heads,
-        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+        "data": DATA,
         "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
         "repeats": 2,
         "baseline": BASELINE,
@@ -101,11 +102,11 @@ def judged(folder: Path, name: str, heads: Mapping[str, Any], **more: Any) -> Ou
 
 def int8(run: Outcome, head: str) -> list[HeadResult]:
     return [
-        head_result
+        result
         for cell in run.judgement.cells
         if cell.cell.pass_.precision is Precision.INT8
-        for head_result in cell.heads
-        if head_result.head == head
+        for result in cell.heads
+        if result.head == head
     ]
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from tests.causes import engines
 from tests.causes.scene import SIZE, write_images
+from tests.unit.experiments import DATA
 from tests.unit.processors import EXACT, MAY_SATURATE
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
@@ -75,7 +76,7 @@ def ran(folder: Path, versions: list[str], session_config: Mapping[str, str]) ->
         "name": "shipped",
         "model": {"onnx": "net.onnx"},
         "heads": {head: {"gate": {"sqnr_db": 20}} for head in HEADS},
-        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+        "data": DATA,
         "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
         "precisions": ["fp32"],
         "repeats": 2,
@@ -156,7 +157,7 @@ def test_a_processor_that_saturates_is_named_and_what_is_advised_cures_it(
         assert PRECISE in answer.advice
         assert "activations: int8" not in answer.advice, "its types are its own"
     for head in HEADS:
-        lost, kept = (cell(ran_, NEW, head).error.sqnr_db for ran_ in (saturated, outcome))
+        lost, kept = (cell(run, NEW, head).error.sqnr_db for run in (saturated, outcome))
         assert lost is not None
         assert kept is not None
         assert lost + 5 < kept

@@ -17,7 +17,7 @@ import job
 from job import protocol, thresholds
 from job.__main__ import main
 from tests.job.two_heads import TENSORS, golden, one_pass, write_request
-from tests.programs import ran
+from tests.unit.programs import ran
 
 CONTAINERS = Path(job.__file__).parents[1]
 

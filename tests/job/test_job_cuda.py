@@ -12,7 +12,7 @@ import pytest
 
 from job.engines import cuda
 from tests.job.tensorrt_jobs import build_cudart
-from tests.programs import ran
+from tests.unit.programs import ran
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="the fake CUDA runtime needs gcc"

@@ -13,7 +13,7 @@ import job
 from job import protocol
 from job.engines.python import Engine, FunctionError
 from tests.job.two_heads import golden, one_pass, write_request
-from tests.programs import ran
+from tests.unit.programs import ran
 
 HEADS = ["large", "small"]
 RUN = """

@@ -12,7 +12,7 @@ from job import protocol
 from tests.job.tensorrt_jobs import FAKES, Jobs, old_network
 from tests.job.test_job_tensorrt import with_float16
 from tests.job.two_heads import golden, one_pass, write_request
-from tests.programs import ran
+from tests.unit.programs import ran
 
 HALF = {"model": "half.onnx", "reason": None}
 NEVER = {"model": None, "reason": "nothing of it can be float16"}

@@ -94,7 +94,7 @@ def as_the_file_says(
     needed, nodes = set(heads), []
     waiting = list(model.graph.node)
     while any(set(node.output) & needed for node in waiting):
-        for node in [node_proto for node_proto in waiting if set(node_proto.output) & needed]:
+        for node in [node for node in waiting if set(node.output) & needed]:
             waiting.remove(node)
             nodes.append(node)
             needed.update(node.input)
@@ -105,11 +105,7 @@ def as_the_file_says(
     del kept.graph.node[:], kept.graph.output[:]
     kept.graph.node.extend(in_order)
     kept.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in heads)
-    fed_to = [
-        value_info_proto
-        for value_info_proto in model.graph.input
-        if value_info_proto.name in needed
-    ]
+    fed_to = [value for value in model.graph.input if value.name in needed]
     del kept.graph.input[:]
     kept.graph.input.extend(fed_to)
     options = onnxruntime.SessionOptions()

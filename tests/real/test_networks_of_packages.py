@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.programs import ran
+from tests.unit.programs import ran
 from trt_matrix.commands import session
 from trt_matrix.errors import ConfigError
 from trt_matrix.planning.experiment import read_experiment

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from tests.causes import engines
-from tests.programs import ran
+from tests.unit.programs import ran
 from tests.unit.small_networks import Builder, detector
 from trt_matrix.core.cells import Precision
 from trt_matrix.core.migration.to_qdq import to_qdq

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.programs import ran
+from tests.unit.programs import ran
 
 SIZE, HEADS = 96, {"large": 3, "medium": 6, "small": 12}
 """Head → width of its grid."""

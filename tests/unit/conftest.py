@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.experiments import write
 from tests.unit.migrations import Call
 from trt_matrix import cli
+from trt_matrix.store.results import Store
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +43,14 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs are looked at, and stopped, sooner."""
     monkeypatch.setattr("trt_matrix.environments.process.TICK_S", 0.02)
     monkeypatch.setattr("trt_matrix.environments.process.GRACE_S", 0.3)
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    """A small experiment's matrix.yaml, with all that it names."""
+    return write(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")

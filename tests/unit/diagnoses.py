@@ -62,7 +62,7 @@ def minmax(
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(whole.SerializeToString(), options)
-    outputs = [get_output.name for get_output in session.get_outputs()]
+    outputs = [output.name for output in session.get_outputs()]
     found = dict.fromkeys(names, 0.0)
     for image in data:
         values = dict(zip(outputs, session.run(None, {"image": image[None]}), strict=True))

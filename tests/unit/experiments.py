@@ -16,6 +16,9 @@ from trt_matrix.config.yaml_file import Document, parse, read
 from trt_matrix.errors import ConfigError
 from trt_matrix.planning.matrix import Checked, check
 
+DATA = {part: {"images": part} for part in ("calibration", "evaluation")}
+"""Of a matrix.yaml, for `noise_images`."""
+
 
 def settings() -> dict[str, Any]:
     """Returns the content of matrix.yaml for `write`."""

@@ -49,7 +49,7 @@ class Recorded:
 def recorded(data: Path = DATA) -> Recorded:
     """Returns what was kept of the runs, as the judging wants it."""
     manifest = Manifest.model_validate_json(read(data, "manifest.json"))
-    records = [Record.model_validate(load) for load in json.loads(read(data, "records.json"))]
+    records = [Record.model_validate(content) for content in json.loads(read(data, "records.json"))]
     sums: Mapping[str, Sums] = dict(np.load(data / "sums.npz"))
     layers = json.loads(read(data, "layers.json"))
 

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import DATA, noise_images
 from tests.unit.matrices import run_offline
 from trt_matrix.containers.job.__main__ import main as job_main
 from trt_matrix.environments import local
@@ -46,7 +46,7 @@ MATRIX: dict[str, Any] = {
     "name": "tiny",
     "model": {"onnx": "tiny.onnx"},
     "heads": {"large": {"stride": 4}, "small": {"stride": 2}},
-    "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+    "data": DATA,
     "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
     "quantisation": {"mixed": None},
     "repeats": 1,

@@ -85,7 +85,7 @@ def converted(
     before = model.SerializeToString(deterministic=True)
     made = convert(model, precision, ranges(model) if amax is None else amax)
     assert model.SerializeToString(deterministic=True) == before, "it is not changed"
-    if not any(node_proto.domain for node_proto in made.model.graph.node):
+    if not any(node.domain for node in made.model.graph.node):
         load(made.model.SerializeToString(), "the converted network")
         onnx.shape_inference.infer_shapes(made.model, check_type=True, strict_mode=True)
     for ours, theirs in (
@@ -102,9 +102,9 @@ def types_of(model: onnx.ModelProto) -> dict[str, str]:
     """Returns node → type of its first output."""
     known = element_types(model)
     return {
-        node_proto.name: TensorProto.DataType.Name(known.get(node_proto.output[0], 0))
-        for node_proto in model.graph.node
-        if node_proto.op_type != "Cast" or not node_proto.name.endswith("/Cast")
+        node.name: TensorProto.DataType.Name(known.get(node.output[0], 0))
+        for node in model.graph.node
+        if node.op_type != "Cast" or not node.name.endswith("/Cast")
     }
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trt_matrix.containers.job import protocol
-from trt_matrix.execution import answer_models, answers
+from trt_matrix.execution import answer_models
 from trt_matrix.execution.answer_models import PassAnswer
-from trt_matrix.execution.answers import AnswerError, ResultFolder, log_of_failure, log_tail
+from trt_matrix.execution.answers import AnswerError, ResultFolder
 
 GOOD = {
     "schema_version": 1,
@@ -392,26 +392,3 @@ def test_links_are_not_taken_on_any_level(folder: ResultFolder, tmp_path: Path) 
     (folder.folder / "passes/linked").symlink_to(elsewhere)
     with pytest.raises(AnswerError):
         folder.file("linked", "small.npy")
-
-
-def test_the_tail_of_a_log(tmp_path: Path) -> None:
-    log = tmp_path / "job.log"
-    assert log_tail(log) == ""
-    log.write_bytes(b"x" * 100_000 + b"\xffend\n")
-    assert log_tail(log).endswith("x\ufffdend\n")
-    assert len(log_tail(log)) == answers.LOG_TAIL_BYTES
-
-
-def test_of_a_failed_pass_the_log_is_told_up_to_its_end_and_not_that_of_later_ones(
-    tmp_path: Path,
-) -> None:
-    log = tmp_path / "log"
-    assert log_of_failure(log, "fp16") == ""
-    log.write_text("fp16: built\nTraceback\n  why\nfp16: failed in stage infer: why\nint8: built\n")
-    assert log_of_failure(log, "fp16").endswith("  why\nfp16: failed in stage infer: why\n")
-    assert log_of_failure(log, "int8") == "", "it did not fail"
-    assert log_of_failure(log, "16") == "", "that is another's name"
-    log.write_text("x" * 9000 + "\nfp16: failed in stage infer: cut off he")
-    told = log_of_failure(log, "fp16")
-    assert told.endswith("cut off he")
-    assert len(told) == answers.LOG_TAIL_BYTES

@@ -316,11 +316,11 @@ def test_the_worst_images_come_first_with_both_sets_of_boxes(world: World) -> No
     assert worst.cells == tuple(cells), "the same boxes stand once"
     assert worst.heads == ("far",)
     assert worst.changed == 3
-    assert [(shown_box.head, shown_box.fate) for shown_box in worst.reference] == [
+    assert [(box.head, box.fate) for box in worst.reference] == [
         ("near", Fate.KEPT),
         ("far", Fate.LOST),
     ]
-    assert [(shown_box.left, shown_box.fate) for shown_box in worst.test] == [
+    assert [(box.left, box.fate) for box in worst.test] == [
         (0, Fate.KEPT),
         (400, Fate.NEW),
         (500, Fate.NEW),
@@ -350,7 +350,7 @@ def test_an_image_without_any_box(world: World) -> None:
     changes = judged.cells[cell].heads["far"].changes[ALL]
     assert (changes.lost_share, changes.new_share, changes.new) == (None, None, 1)
     assert judged.report is not None
-    assert [shown_box.fate for shown_box in judged.report.worst[0].test] == [Fate.NEW]
+    assert [box.fate for box in judged.report.worst[0].test] == [Fate.NEW]
 
 
 def test_images_of_boxes_that_are_gone_are_left_out(world: World) -> None:

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import DATA
 from tests.unit.matrices import run_offline
 from trt_matrix.judging.run import judge_again
 from trt_matrix.ticket import making
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name": "names",
         "model": {"onnx": "tiny.onnx"},
         "heads": {"large": {}, "small": {}},
-        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+        "data": DATA,
         "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
         "repeats": 1,
         "baseline": "here",

@@ -7,13 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.unit.experiments import changed, checked, image, settings, write, wrong
+from tests.unit.experiments import changed, checked, image, settings, wrong
 from tests.unit.small_networks import Builder, detector
-
-
-@pytest.fixture
-def matrix(tmp_path: Path) -> Path:
-    return write(tmp_path)
 
 
 def test_a_whole_experiment(matrix: Path) -> None:

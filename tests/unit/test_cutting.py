@@ -70,7 +70,7 @@ def test_what_is_left_computes_the_tensor_and_nothing_else(name: str, tensor: st
     model = MODELS[name]()
     left = cut(model, [tensor])
     assert [output.name for output in graph.outputs(left)] == [tensor]
-    assert [tensor_info.name for tensor_info in graph.inputs(left)] == ["image"]
+    assert [tensor.name for tensor in graph.inputs(left)] == ["image"]
     cone = set(graph.backward_cone(graph.named(model), tensor))
     assert {node.name for node in left.graph.node} == cone
     loading.load(left.SerializeToString(), "left.onnx")
@@ -138,7 +138,7 @@ def test_a_second_input_that_only_the_rest_needs_is_gone() -> None:
     b.conv("image", "raw", 3, 2)
     b.node("Mul", ["raw", "sizes"], "scaled")
     model = b.model({"image": [1, 3, 8, 8], "sizes": [1]}, ["scaled"])
-    assert [tensor_info.name for tensor_info in graph.inputs(cut(model, ["raw"]))] == ["image"]
+    assert [tensor.name for tensor in graph.inputs(cut(model, ["raw"]))] == ["image"]
 
 
 def test_a_plugin_behind_the_head_is_gone_with_its_domain() -> None:

@@ -1,28 +1,16 @@
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from demo import evaluate, network
 from trt_matrix.core.boxes.decoding import DecodeError, Decoding, Family, HeadGrid, Layout
 from trt_matrix.core.boxes.detection import candidates, detect, detect_all
 from trt_matrix.core.boxes.nms import Boxes
 
 Floats = npt.NDArray[np.float32]
 
-DEMO = Decoding(
-    family=Family.YOLOV3,
-    heads={
-        head: HeadGrid(stride=stride, anchors=(network.ANCHORS[head],))
-        for head, stride in network.HEADS.items()
-    },
-    classes=network.CLASSES,
-    image_size=(320, 320),
-)
 
 ANCHORS = ((10.0, 13.0), (16.0, 30.0), (33.0, 23.0))
 SIZE = (32, 48)
@@ -146,60 +134,6 @@ def test_cells_may_be_one_axis_or_two(layout: Layout) -> None:
         np.testing.assert_array_equal(result, results[0])
 
 
-def demo_outputs(seed: int, images: int = 1) -> Mapping[str, Floats]:
-    """Outputs with logits on a coarse grid, as INT8 gives them: many scores are equal."""
-    generator = np.random.default_rng(seed)
-    outputs = {}
-    for head, stride in network.HEADS.items():
-        values = generator.normal(-2, 2, (images, network.CHANNELS, 320 // stride, 320 // stride))
-        values[:, 4] -= 4
-        outputs[head] = (np.round(values * 8) / 8).astype(np.float32)
-    return outputs
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_it_decodes_as_the_demo_does(seed: int) -> None:
-    outputs = {head: values[0] for head, values in demo_outputs(seed).items()}
-    expected = evaluate.detections(dict(outputs))
-    boxes = detect(outputs, DEMO)
-    assert len(expected) == 100
-    assert boxes.classes.tolist() == [label for label, _, _ in expected]
-    assert boxes.scores.tolist() == [score for _, score, _ in expected]
-    sizes = boxes.corners[:, 2:] - boxes.corners[:, :2]
-    placed = np.concatenate([boxes.corners[:, :2], sizes], axis=1)
-    np.testing.assert_allclose(placed, [box for _, _, box in expected], rtol=1e-5, atol=1e-4)
-
-
-def test_boxes_remember_their_head() -> None:
-    outputs = {head: np.full_like(values[0], -9) for head, values in demo_outputs(0).items()}
-    for index, values in enumerate(outputs.values()):
-        values[:, 3, 5] = 0
-        values[4, 3, 5] = 9
-        values[5 + index, 3, 5] = 9
-    boxes = detect(outputs, DEMO)
-    confident = boxes.take(boxes.scores > 0.9)
-    assert dict(zip(confident.heads.tolist(), confident.classes.tolist(), strict=True)) == {
-        0: 0, 1: 1, 2: 2,
-    }  # fmt: skip
-
-
-def test_all_images_of_mapped_outputs() -> None:
-    outputs = demo_outputs(7, images=3)
-    detector = partial(detect, decoding=DEMO)
-    all_boxes = list(detect_all(outputs, detector, list(DEMO.heads)))
-    assert len(all_boxes) == 3
-    for index, boxes in enumerate(all_boxes):
-        alone = detect({head: values[index] for head, values in outputs.items()}, DEMO)
-        np.testing.assert_array_equal(rows(boxes), rows(alone))
-
-
-def test_heads_with_different_numbers_of_images_are_refused() -> None:
-    outputs = dict(demo_outputs(7, images=3))
-    outputs["small"] = outputs["small"][:2]
-    with pytest.raises(DecodeError, match="'small': 2"):
-        next(detect_all(outputs, partial(detect, decoding=DEMO), list(DEMO.heads)))
-
-
 @pytest.mark.parametrize("family", Family)
 def test_broken_outputs_hold_no_broken_boxes(family: Family) -> None:
     settings = decoding(family)
@@ -250,7 +184,7 @@ def test_scale_x_y_moves_centres_as_darknet_does(k: float) -> None:
         for x in (sigmoid(float(t)) for t in values[:, :2].reshape(-1))
     }
     shifts = (after.corners - before.corners)[:, :2].round(3)
-    assert {float(float64) for float64 in shifts.reshape(-1)} <= {
+    assert {float(value) for value in shifts.reshape(-1)} <= {
         near for one in moved for near in (one, round(one - 0.001, 3), round(one + 0.001, 3))
     }
     sizes = [boxes.corners[:, 2:] - boxes.corners[:, :2] for boxes in (before, after)]
@@ -280,13 +214,6 @@ def test_what_lies_above_1_counts_as_1() -> None:
     settings = decoding(Family.YOLOV8_DECODED, Layout.BOXES)
     boxes = detect({"small": values}, settings)
     assert boxes.scores.tolist() == pytest.approx([1, 0.9])
-
-
-def test_a_network_that_fires_everywhere_gives_its_limit_of_boxes() -> None:
-    outputs = {head: np.full_like(values[0], 5) for head, values in demo_outputs(0).items()}
-    for values in outputs.values():
-        values[2:4] = -1
-    assert len(detect(outputs, DEMO)) == DEMO.max_detections
 
 
 @pytest.mark.parametrize("family", [Family.YOLOV3, Family.YOLOV5, Family.YOLOV7, Family.YOLOV8])

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
-from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.experiments import changed, checked, wrong
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import init
 from trt_matrix.core.boxes.nms import Boxes, suppress
@@ -105,11 +105,6 @@ PLUGINS = [
     ("EfficientNMS_TRT", ""), ("EfficientNMS_TRT", "TRT"), ("BatchedNMSDynamic_TRT", ""),
     ("TRTBatchedNMS", "mmdeploy"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def matrix(tmp_path: Path) -> Path:
-    return write(tmp_path)
 
 
 def put(matrix: Path, model: onnx.ModelProto) -> Path:

@@ -60,11 +60,6 @@ DECODE = RecordedDecode(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
-
-
 def manifest(**changes: Any) -> Manifest:
     heads = (HeadGate(head="boxes", sqnr_db=None),)
     fields = {"heads": heads, "images": 2, "decode": DECODE, "evaluation": PLACES} | changes
@@ -99,7 +94,7 @@ def test_boxes_are_decoded_once_for_their_contents(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = outputs(store), outputs(store, shift=2)
-    first = [evidence(store).boxes_of(stored_objects) for stored_objects in asked]
+    first = [evidence(store).boxes_of(outputs) for outputs in asked]
     changes = evidence(store).changes_of(asked[1], asked[0])
 
     def never(*_: object) -> None:
@@ -107,7 +102,7 @@ def test_boxes_are_decoded_once_for_their_contents(
 
     monkeypatch.setattr(detections, "detect_all", never)
     monkeypatch.setattr(detections, "compare_all", never)
-    again = [evidence(store).boxes_of(stored_objects) for stored_objects in asked]
+    again = [evidence(store).boxes_of(outputs) for outputs in asked]
     for all_boxes, other in zip(first, again, strict=True):
         for boxes, same in zip(all_boxes, other, strict=True):
             assert np.array_equal(boxes.corners, same.corners)

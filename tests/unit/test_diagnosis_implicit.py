@@ -51,7 +51,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EngineLo
     folder = tmp_path_factory.mktemp("recorded")
     manifest = Manifest.model_validate_json((h200.DATA / "manifest.json").read_bytes())
     every = [
-        Record.model_validate(load) for load in json.loads((h200.DATA / "records.json").read_text())
+        Record.model_validate(content)
+        for content in json.loads((h200.DATA / "records.json").read_text())
     ]
     sums: Mapping[str, Sums] = dict(np.load(h200.DATA / "sums.npz"))
     layers = json.loads((h200.DATA / "layers.json").read_text())

@@ -247,11 +247,11 @@ def test_a_tensor_on_its_own_is_quantised_as_the_operators_do(
         assert found.clipped_share == pytest.approx(clipped / elements, abs=1e-12)
         assert found.amax == amax
         assert found.name == pair.tensor
-    assert {
-        tensor_theory.name
-        for tensor_theory in theories.values()
-        if "clipped" in tensor_theory.causes
-    } == {"b_in", "b_mid", "image"}
+    assert {theory.name for theory in theories.values() if "clipped" in theory.causes} == {
+        "b_in",
+        "b_mid",
+        "image",
+    }
 
 
 def test_a_float_network_that_overflows_is_refused_with_its_tensor(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ran
+from tests.unit.programs import ran
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^()\s]+(?:\([^()\s]*\))?)\)")

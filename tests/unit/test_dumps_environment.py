@@ -13,9 +13,9 @@ import onnx
 import onnxruntime
 import pytest
 import yaml
-from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import DATA, noise_images
 from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status
@@ -130,19 +130,15 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = networks.detector()
     (folder / "tiny.onnx").write_bytes(model.SerializeToString())
     (folder / "old.onnx").write_bytes(networks.old_detector().SerializeToString())
-    random = np.random.default_rng(7)
-    pixels = random.integers(0, 256, (IMAGES, 16, 16, 3), np.uint8)
-    for part in ("calibration", "evaluation"):
-        (folder / part).mkdir()
-        for number, one in enumerate(pixels):
-            Image.fromarray(one).save(folder / part / f"photo-{number}.png")
+    noise_images(folder, 7, calibration=IMAGES, name="photo-{}.png")
+    pixels = noise_images(folder, 7, evaluation=IMAGES, name="photo-{}.png")  # the same
     images = pixels.astype(np.float32).transpose(0, 3, 1, 2) / np.float32(255)
     record(folder / "recorded", model, images)
     matrix = {
         "name": "recorded",
         "model": {"onnx": "tiny.onnx", "variants": ["old.onnx"]},
         "heads": {"large": {}, "small": {"gate": {"sqnr_db": 60}}},
-        "data": {"calibration": {"images": "calibration"}, "evaluation": {"images": "evaluation"}},
+        "data": DATA,
         "calibration": {"algorithms": ["entropy"], "shared": "entropy"},
         "repeats": 2,
         "baseline": "here",
@@ -157,7 +153,7 @@ def record(folder: Path, model: onnx.ModelProto, images: np.ndarray) -> None:
     exact = application(model, images)
     probe, tensors = calibration_model(model)
     running = onnxruntime.InferenceSession(probe.SerializeToString())
-    values = zip([get_output.name for get_output in running.get_outputs()],
+    values = zip([output.name for output in running.get_outputs()],
                  zip(*(running.run(None, {"image": image[np.newaxis]}) for image in images), strict=True),
                  strict=True)  # fmt: skip
     amax = {"image": 1.0} | {name: float(np.abs(column).max()) for name, column in values}
@@ -203,10 +199,8 @@ def done(experiment: Path) -> Outcome:
 
 
 def cell(done: Outcome, beginning: str) -> CellResult:
-    [cell_result] = [
-        result for result in done.judgement.cells if result.cell.id.startswith(beginning)
-    ]
-    return cell_result
+    (match,) = (result for result in done.judgement.cells if result.cell.id.startswith(beginning))
+    return match
 
 
 def test_only_what_was_recorded_is_planned(done: Outcome) -> None:
@@ -370,23 +364,20 @@ def wrong(experiment: Path, tmp_path: Path, **entry: Any) -> str:
     return str(caught.value)
 
 
-FP32 = {"fp32": {"files": "{head}/{image}.bin"}}
-
-
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
         ({}, "passes"),
         ({"passes": {}}, "passes"),
-        ({"passes": {"int7": FP32["fp32"]}}, "'int7' is none of the passes; did you mean 'int8'?"),
-        ({"passes": {"int8": FP32["fp32"], "int8-implicit-own": FP32["fp32"]}},
+        ({"passes": {"int7": PER_IMAGE["fp32"]}}, "'int7' is none of the passes; did you mean 'int8'?"),
+        ({"passes": {"int8": PER_IMAGE["fp32"], "int8-implicit-own": PER_IMAGE["fp32"]}},
          "int8-implicit-own is given under two names"),
-        ({"passes": FP32, "engine": "onnxruntime", "heads": {"smal": "y"}}, "did you mean 'small'?"),
-        ({"passes": FP32, "shapes": {"tiny": [1]}}, "'tiny' is none of the shapes"),
-        ({"passes": FP32, "shapes": {"small": [0]}}, "greater than or equal to 1"),
-        ({"passes": FP32, "device": "gpu:*"}, "is no device that a program ran on"),
-        ({"passes": FP32, "repeats": 2}, "no {repeat} in"),
-        ({"passes": FP32, "byte_order": "middle"}, "little"),
+        ({"passes": PER_IMAGE, "engine": "onnxruntime", "heads": {"smal": "y"}}, "did you mean 'small'?"),
+        ({"passes": PER_IMAGE, "shapes": {"tiny": [1]}}, "'tiny' is none of the shapes"),
+        ({"passes": PER_IMAGE, "shapes": {"small": [0]}}, "greater than or equal to 1"),
+        ({"passes": PER_IMAGE, "device": "gpu:*"}, "is no device that a program ran on"),
+        ({"passes": PER_IMAGE, "repeats": 2}, "no {repeat} in"),
+        ({"passes": PER_IMAGE, "byte_order": "middle"}, "little"),
         ({"passes": {"fp32": {"file": "x"}}}, "did you mean 'files'?"),
         ({"passes": {"fp32": {"files": "../{image}"}}}, "no file below the folder"),
         ({"passes": {"fp32": {"files": "{heads}"}}}, "a placeholder that is none"),

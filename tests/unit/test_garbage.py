@@ -23,11 +23,6 @@ DAY = datetime.timedelta(days=1)
 HOUR_NS = 3600 * 10**9
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
-
-
 def array(store: Store, value: float) -> StoredObject:
     with store.workspace() as folder:
         np.save(folder / "one.npy", np.full((4, 3), value, np.float32))

@@ -43,7 +43,7 @@ def test_every_limit_that_is_set_is_judged_and_no_other() -> None:
     assert len(gate_results(ALL_LIMITS, errors(0.001), boxes())) == 5
     assert gate_results(HeadGate(head="small", sqnr_db=None), errors(0.5), None) == ()
     only = HeadGate(head="small", sqnr_db=None, iou=0.8)
-    assert [gate_result.name for gate_result in gate_results(only, errors(0.5), boxes())] == ["iou"]
+    assert [gate.name for gate in gate_results(only, errors(0.5), boxes())] == ["iou"]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_a_limit_within_the_interval_is_not_sure() -> None:
         all_errors = [replace(boxes(ap_drop=0.09), intervals={"ap_drop": end}) for end in ends]
         return gates_sentence(
             [
-                row(f"e{index}", SHARED, 0.001, only, box_errors)
-                for index, box_errors in enumerate(all_errors)
+                row(f"e{index}", SHARED, 0.001, only, errors)
+                for index, errors in enumerate(all_errors)
             ]
         )
 

@@ -122,7 +122,7 @@ def test_an_unknown_name_has_similar_ones() -> None:
 
 
 def test_every_model_is_found_by_its_own_name_and_is_there_once() -> None:
-    assert len(MODELS) == len({words(gpu_model.name) for gpu_model in MODELS})
+    assert len(MODELS) == len({words(model.name) for model in MODELS})
     for gpu_model in MODELS:
         assert model(gpu_model.name) == gpu_model
         assert model(f"NVIDIA GeForce {gpu_model.name}") == gpu_model

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import changed, settings, write, wrong
+from tests.unit.experiments import changed, settings, wrong
 from trt_matrix.commands.session import init
 from trt_matrix.core.boxes.average_precision import LabelsError
 from trt_matrix.core.boxes.decoding import DecodeError
@@ -19,11 +19,6 @@ from trt_matrix.core.network.graph import GraphError
 from trt_matrix.errors import ConfigError
 from trt_matrix.inputs.decoder_file import detector
 from trt_matrix.inputs.labels import parse
-
-
-@pytest.fixture
-def matrix(tmp_path: Path) -> Path:
-    return write(tmp_path)
 
 
 def with_weights(matrix: Path) -> Path:

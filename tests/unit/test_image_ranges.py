@@ -31,9 +31,7 @@ def maxima(
 
 def said(calibration: npt.NDArray[np.float64], evaluation: npt.NDArray[np.float64]) -> list[str]:
     unseens = ranges.unseen(TENSORS, calibration, evaluation, HEADS)
-    return [
-        unseen_claim.text for unseen_claim in unseen_claims(unseens, len(evaluation), len(TENSORS))
-    ]
+    return [claim.text for claim in unseen_claims(unseens, len(evaluation), len(TENSORS))]
 
 
 def test_tensors_that_evaluation_images_drive_further_are_named_with_their_heads() -> None:

@@ -27,11 +27,6 @@ from trt_matrix.ticket.making import TicketWish, make
 
 
 @pytest.fixture
-def matrix(tmp_path: Path) -> Path:
-    return write(tmp_path)
-
-
-@pytest.fixture
 def ranked(matrix: Path) -> Path:
     (matrix.parent / "tiny.onnx").write_bytes(detections().SerializeToString())
     return matrix

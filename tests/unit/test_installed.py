@@ -15,8 +15,8 @@ import pytest
 import uv
 import yaml
 
-from tests.programs import ran
 from tests.unit.experiments import changed, write
+from tests.unit.programs import ran
 from trt_matrix.environments.machine import program
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ran
+from tests.unit.programs import ran
 
 ROOT = Path(__file__).parents[2]
 

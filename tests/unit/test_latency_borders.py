@@ -67,10 +67,7 @@ def test_luck_may_make_a_find_in_9_of_1000_matrices(devices: int, *, found: bool
         for number in range(devices)
         for record in matrix({"base": [0.01] * 4, "slow": [0.02] * 4}, device=f"gpu:{number}")
     ]
-    kinds = {
-        latency_verdict.kind
-        for latency_verdict in latency_verdicts(records, "base", Rules()).values()
-    }
+    kinds = {verdict.kind for verdict in latency_verdicts(records, "base", Rules()).values()}
     assert kinds == {Kind.LATENCY_REGRESSION if found else Kind.INCONCLUSIVE}
 
 

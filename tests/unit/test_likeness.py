@@ -54,7 +54,7 @@ def found(images: list[Image.Image], other: list[Image.Image]) -> alike.Likeness
 def concerns(like: alike.Likeness) -> set[Concern]:
     names = [f"{index}.jpg" for index in range(like.compared[0])]
     others = [f"e{index}.jpg" for index in range(like.compared[1])]
-    return {likeness_claim.concern for likeness_claim in likeness_claims(like, names, others)}
+    return {claim.concern for claim in likeness_claims(like, names, others)}
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

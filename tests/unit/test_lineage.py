@@ -127,7 +127,7 @@ def test_custom_operators_come_first_and_are_called_so() -> None:
 
 def test_a_plugin_in_the_standard_domain_is_custom() -> None:
     model = pyramid()
-    node = next(node_proto for node_proto in model.graph.node if node_proto.name == "concat_13")
+    node = next(node for node in model.graph.node if node.name == "concat_13")
     node.op_type = "ConcatPlugin_TRT"
     told = sentence(["medium", "small"], ["large"], groups(model))
     assert "behind concat_13 (custom ConcatPlugin_TRT), up_12 (Resize)" in told.replace(" and", ",")

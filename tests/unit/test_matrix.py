@@ -187,7 +187,7 @@ def test_an_interrupted_run_keeps_what_ended_and_goes_on(
         real = environment.run
         return lambda *a, **k: (
             real(*a, **k)
-            if sum(scripted_environment.starts for scripted_environment in environments) < 2
+            if sum(environment.starts for environment in environments) < 2
             else interrupt()
         )
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit import diagnoses
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import DATA, noise_images
 from tests.unit.matrices import Told, run_offline
 from tests.unit.passes import SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
@@ -50,10 +50,7 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
                 "heads": {
                     tensor.name: {"gate": {"sqnr_db": gate}} for tensor in model.graph.output
                 },
-                "data": {
-                    "calibration": {"images": "calibration"},
-                    "evaluation": {"images": "evaluation"},
-                },
+                "data": DATA,
                 "calibration": {"algorithms": ["minmax"], "shared": {"table": "table.json"}},
                 "repeats": 1,
                 "baseline": "here",
@@ -236,9 +233,10 @@ def test_each_way_to_int8_tries_its_own_layers() -> None:
         ("trt/cpu/int8-implicit-mixed", ("b", "c")),
     ]
     assert not mixed_cells(planned(*wanted), {})
-    assert [
-        mixed_cell.pass_.name for mixed_cell in mixed_cells(planned(*wanted), {False: ("a",)})
-    ] == ["int8-mixed", "int8-mixed"]
+    assert [cell.pass_.name for cell in mixed_cells(planned(*wanted), {False: ("a",)})] == [
+        "int8-mixed",
+        "int8-mixed",
+    ]
 
 
 def test_what_is_not_planned_is_not_tried() -> None:
@@ -251,7 +249,7 @@ def test_what_is_not_planned_is_not_tried() -> None:
 def test_of_two_kinds_of_weights_the_first_is_tried() -> None:
     wanted = passes([Precision.INT8], [], "entropy", weights=("per_tensor", "per_channel"))
     explicit = [pass_ for pass_ in wanted if not pass_.implicit]
-    (name,) = {mixed_cell.id for mixed_cell in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
+    (name,) = {cell.id for cell in mixed_cells(planned(*explicit)[:2], {False: ("a",)})}
     assert name == "ort/cpu/int8-mixed-per-tensor"
 
 

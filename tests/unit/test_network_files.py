@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.environment import InstantEnvironment, ScriptedEnvironment
-from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.experiments import changed, checked, write, wrong
 from tests.unit.matrices import Told, Trial, run_offline
+from tests.unit.programs import ran
 from tests.unit.test_tensorrt_matrix import FAKES, MATRIX, at, png
 from tests.unit.trips import answer_there
 from trt_matrix.errors import ConfigError
@@ -228,9 +228,7 @@ def test_a_ticket_holds_the_sources_without_secrets_and_runs_with_them(
     (source,) = sources_in(root)
     assert source.startswith("// written by hidden-1\n")
     assert source.partition("\n")[2] == SOURCE.read_text()
-    (cell,) = (
-        cell_of_ticket for cell_of_ticket in made_ticket.content.cells if cell_of_ticket.reproduce
-    )
+    (cell,) = (cell for cell in made_ticket.content.cells if cell.reproduce)
     script = root / str(cell.reproduce)
     script.chmod(0o755)
     done = ran(script, env={**variables(there), "PYTHON": sys.executable})

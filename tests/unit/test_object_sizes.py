@@ -29,8 +29,7 @@ def drawn(seed: int, images: int, *, small: float = 1.0, large: float = 1.0) -> 
 
 def said(here: list[list[float]], there: list[list[float]]) -> list[str]:
     return [
-        size_claim.text
-        for size_claim in size_claims(sizes(here, there), len(here), len(there), "labels")
+        claim.text for claim in size_claims(sizes(here, there), len(here), len(there), "labels")
     ]
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ran
 from tests.unit.archives import Change, changed, files_of, resealed, unpack, with_values, write
 from tests.unit.matrices import Told
+from tests.unit.programs import ran
 from tests.unit.trips import Trip, experiment
 from trt_matrix.commands import session
 from trt_matrix.errors import NothingSelectedError, StoreError

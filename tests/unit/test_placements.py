@@ -177,8 +177,8 @@ def test_uint8_around_128_has_the_steps_of_int8(make, share: float, *, outputs: 
     table = table_of(model, share=share)
     unsigned = replace(UINT8, int8_outputs=outputs)
     signed = replace(unsigned, activations=Activations.INT8)
-    for placed_as in (lambda one: one.options(), lambda one: simulation_of(one.options())):
-        model_proto, other = (place(model, table, placed_as(p)).model for p in (signed, unsigned))
+    for placed in (lambda one: one.options(), lambda one: simulation_of(one.options())):
+        model_proto, other = (place(model, table, placed(p)).model for p in (signed, unsigned))
         for seed in range(3):
             feed = {"image": 3 * image(seed=seed)}
             expected = networks.run(model_proto, feed)

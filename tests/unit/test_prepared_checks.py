@@ -7,15 +7,10 @@ from typing import Any
 import onnx
 import pytest
 
-from tests.unit.experiments import changed, checked, write, wrong
+from tests.unit.experiments import changed, checked, wrong
 from tests.unit.public_networks import dynamic, rt_detr, shuffled, ssd
 from trt_matrix.config.data import Preprocess
 from trt_matrix.planning.inputs import pixel_problem
-
-
-@pytest.fixture
-def matrix(tmp_path: Path) -> Path:
-    return write(tmp_path)
 
 
 def told_with(matrix: Path, model: onnx.ModelProto, **places: Any) -> list[str]:

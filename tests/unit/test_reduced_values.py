@@ -190,7 +190,7 @@ def test_the_demo_in_bfloat16_is_valid_and_the_same_function(file: str) -> None:
         if tensor.data_type == TensorProto.BFLOAT16:
             rounded = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
-    casts = [node_proto for node_proto in exact.graph.node if node_proto.op_type == "Cast"]
+    casts = [node for node in exact.graph.node if node.op_type == "Cast"]
     for cast in casts:
         cast.attribute[0].i = TensorProto.FLOAT
     assert len(casts) == 4

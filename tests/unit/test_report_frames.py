@@ -99,7 +99,7 @@ def test_a_cell_that_did_not_run_has_its_status_and_empty_numbers() -> None:
     numbers = [column.name for column in COLUMNS if column.type == NUMBER]
     assert frame[numbers].isna().all(axis=None)
     assert frame[["passed", "batch", "integer_share"]].isna().all(axis=None)
-    assert [list(float_layer) for float_layer in frame["float_layers"]] == [[]] * len(frame)
+    assert [list(layer) for layer in frame["float_layers"]] == [[]] * len(frame)
 
 
 def test_identical_outputs_have_no_sqnr_and_no_error() -> None:

@@ -112,8 +112,8 @@ def test_neighbours_are_one_row_only_where_all_that_matters_is_alike() -> None:
     told = dataclasses.replace(
         base, verdicts=(Verdict(kind=Kind.ENGINE_LOSS, cell="c", head="small"),)
     )
-    for head_result, rows in ((base, 1), (head("small", 0.0122), 0), (other, 0), (told, 0)):
-        cells = [cell_result("a", SHARED, [base]), cell_result("b", SHARED, [head_result])]
+    for result, rows in ((base, 1), (head("small", 0.0122), 0), (other, 0), (told, 0)):
+        cells = [cell_result("a", SHARED, [base]), cell_result("b", SHARED, [result])]
         section = parse(render(judgement(cells, heads=("small",)))).by_id("matrix")
         assert len(groups_of(section, 0)) == rows
     crashed = cell_result("b", SHARED, status=Status.CRASHED)

@@ -119,7 +119,7 @@ def test_a_suspect_has_a_row_of_its_own_and_its_part_is_marked(network: NetworkM
     assert found
     rows = {part.title: part for part in found.parts}
     assert [title for title, part in rows.items() if part.behind_bad] == ["small alone"]
-    (row,) = [layer_row for layer_row in rows["small alone"].rows if layer_row.suspect]
+    (row,) = [row for row in rows["small alone"].rows if row.suspect]
     assert [layer.name for layer in row.layers] == ["resize_up"]
     section = parse(render(made)).by_id("layers")
     assert "behind bad heads alone" in section.text

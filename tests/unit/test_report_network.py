@@ -134,11 +134,9 @@ def test_an_activation_in_float_says_nothing_of_the_layer_before_it(network: Net
     relus = {layer.name: "float" for _, layer in network.layers if layer.operator == "Relu"}
     assert relus
     silent = LayerPrecisions(cells=(f"a/cpu/{SHARED.name}",), precisions=relus)
-    assert {box_side.kind for box_side in drawn(judged(network, silent)).builds[0].sides} == {
-        "untold"
-    }
+    assert {side.kind for side in drawn(judged(network, silent)).builds[0].sides} == {"untold"}
     fused = way("a", network, **relus)
-    assert {box_side.kind for box_side in drawn(judged(network, fused)).builds[0].sides} == {"int8"}
+    assert {side.kind for side in drawn(judged(network, fused)).builds[0].sides} == {"int8"}
 
 
 def test_an_addition_on_integers_says_nothing_of_the_convolutions_of_its_box(
@@ -154,21 +152,15 @@ def test_an_addition_on_integers_says_nothing_of_the_convolutions_of_its_box(
         if "Conv" in box.name and "Add" in box.name
     ]
     assert mixed
-    assert {(box_side.kind, box_side.text) for box_side in mixed} == {("untold", "?")}
+    assert {(side.kind, side.text) for side in mixed} == {("untold", "?")}
 
 
 def test_of_a_folded_box_no_layer_is_passed_over(large: NetworkMap) -> None:
     inside = {f"conv_s{i}b": "float" for i in range(75)}
-    texts = [
-        box_side.text
-        for box_side in drawn(judged(large, way("a", large, **inside))).builds[0].sides
-    ]
+    texts = [side.text for side in drawn(judged(large, way("a", large, **inside))).builds[0].sides]
     assert any("/" in text for text in texts)
     missing: dict[str, Any] = dict.fromkeys(inside)
-    texts = [
-        box_side.text
-        for box_side in drawn(judged(large, way("a", large, **missing))).builds[0].sides
-    ]
+    texts = [side.text for side in drawn(judged(large, way("a", large, **missing))).builds[0].sides]
     assert "int8?" in texts
 
 

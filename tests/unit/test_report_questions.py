@@ -270,7 +270,7 @@ def test_with_nothing_measured_every_question_still_has_an_answer(cells: list[ob
 
 
 def test_versions_are_those_found_inside_a_real_tensorrt_process() -> None:
-    records = [Record.model_validate(load) for load in json.loads(H200.read_text())]
+    records = [Record.model_validate(content) for content in json.loads(H200.read_text())]
     start = next(record.measurements[0].start for record in records if "trt-8.5.3.1" in record.cell)
     assert start
     assert versions(start) == {

@@ -71,10 +71,7 @@ class Place:
             "name": "shared",
             "model": {"onnx": "model.onnx"},
             "heads": {"large": {}, "small": {}},
-            "data": {
-                "calibration": {"images": "images/calibration"},
-                "evaluation": {"images": "images/evaluation"},
-            },
+            "data": {part: {"images": f"images/{part}"} for part in ("calibration", "evaluation")},
             "calibration": {"algorithms": ["minmax"], "shared": shared},
             "repeats": 1,
             "keep": "outputs",

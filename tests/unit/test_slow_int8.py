@@ -171,10 +171,10 @@ def test_reformatting_is_told_where_it_takes_a_part_of_the_time() -> None:
     def more(stored: StoredObject) -> LayerTimes | None:
         times = kept(stored)
         layers = [
-            replace(layer_time, seconds=9 * layer_time.seconds)
-            if layer_time.name.startswith("Reformatting")
-            else layer_time
-            for layer_time in (times.layers if times else ())
+            replace(layer, seconds=9 * layer.seconds)
+            if layer.name.startswith("Reformatting")
+            else layer
+            for layer in (times.layers if times else ())
         ]
         return replace(times, layers=tuple(layers)) if times else None
 

@@ -25,11 +25,6 @@ from trt_matrix.store.results import CHECKSUMS, RunFolder, Store, finished_run
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "results")
-
-
 def measurement(store: Store, **changes: Any) -> Measurement:
     outputs = {"large": store.put(b"x" * 100, ".npy")}
     return new_measurement(fingerprint="f" * 64, outputs=outputs, **changes)

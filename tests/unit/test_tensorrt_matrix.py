@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.archives import unpack
 from tests.unit.matrices import Told, run_offline
+from tests.unit.programs import ran
 from tests.unit.trips import answer_there
 from trt_matrix.commands import session
 from trt_matrix.core.cells import Status

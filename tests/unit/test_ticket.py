@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.programs import ran
 from tests.unit import tickets
+from tests.unit.programs import ran
 from tests.unit.secret_corpus import shapes
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record

@@ -21,7 +21,10 @@ TOLD = LayerTimes(runs=20, layers=())
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    return [Record.model_validate(load) for load in json.loads((DATA / "records.json").read_text())]
+    return [
+        Record.model_validate(content)
+        for content in json.loads((DATA / "records.json").read_text())
+    ]
 
 
 @pytest.fixture(scope="module")

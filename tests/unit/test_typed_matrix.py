@@ -17,10 +17,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.archives import unpack
 from tests.unit.matrices import Told, run_offline
+from tests.unit.programs import ran
 from tests.unit.test_tensorrt_matrix import FAKES, Rows, at, png
 from tests.unit.trips import answer_there
 from trt_matrix.commands import session

@@ -157,11 +157,7 @@ def test_a_ticket_says_that_it_holds_no_uff(run: Path, tmp_path: Path) -> None:
     ticket = make(
         "latest", run / "results", tmp_path / "t.zip", TicketWish(cells=["trt-6.0.1/*/fp32"])
     )
-    (cell,) = (
-        cell_of_ticket
-        for cell_of_ticket in ticket.content.cells
-        if cell_of_ticket.cell == "trt-6.0.1/gpu:*/fp32"
-    )
+    (cell,) = (cell for cell in ticket.content.cells if cell.cell == "trt-6.0.1/gpu:*/fp32")
     assert cell.reproduce is None
     assert "UFF file" in (cell.why_not or "")
 

@@ -63,8 +63,7 @@ def decided(
 ) -> list[tuple[Kind, str | None]]:
     some = [errors([cell("base", 0.004)])] * heads
     return [
-        (family_verdict.kind, family_verdict.needs)
-        for family_verdict in family_verdicts(family, some, rules or Rules())
+        (verdict.kind, verdict.needs) for verdict in family_verdicts(family, some, rules or Rules())
     ]
 
 

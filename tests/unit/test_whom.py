@@ -62,7 +62,7 @@ def sent(
         replace(V1, versions={"TensorRT": "10.4", "CUDA": "12"}),
     ]
     made = judgement(cells, heads=("small",), baseline="v0")
-    helps = tuple(replace(fix(0.2, 0.02, Basis.MEASURED), kind=fix_kind) for fix_kind in fixes)
+    helps = tuple(replace(fix(0.2, 0.02, Basis.MEASURED), kind=kind) for kind in fixes)
     return send_to(
         replace(made, fixes=helps), answer or answered(finding), finding, whole or answered()
     )

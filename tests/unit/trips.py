@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.programs import ran
 from tests.unit import small_networks as networks
 from tests.unit.archives import unpack
 from tests.unit.experiments import noise_images
 from tests.unit.matrices import Told, run_offline
+from tests.unit.programs import ran
 from trt_matrix.commands import session
 from trt_matrix.packs.merging import merge
 from trt_matrix.packs.packing import Packed, pack

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ran
+from tests.unit.programs import ran
 from tests.unit.tiny_wheels import ROOT, Make, folders, make_wheel, only_index, run_job
 from trt_matrix.environments import local, preflight
 from trt_matrix.environments.base import JobRun
