@@ -209,7 +209,7 @@ def test_the_form_that_was_read_is_told_by_its_name() -> None:
         "variant": "old.onnx",
         "refused": {"new.onnx": "no Resize"},
     }
-    assert read_form(answer(), wanted(), "new.onnx") == (wanted().model, {})
+    assert read_form(answer(), wanted(), "new.onnx") == (wanted().variant.model, {})
 
 
 @pytest.mark.parametrize("model", [None, "c.onnx", "../b.onnx"])
