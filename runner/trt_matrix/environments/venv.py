@@ -223,23 +223,14 @@ class VenvEnvironment:
         with self._locked(lock.parent.name):
             if packages := _known(lock):
                 return lock, packages
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            draft = lock.with_name("pylock.draft.toml")
-            draft.unlink(missing_ok=True)
-            resolve(
+            return lock, resolve(
                 self._requirements,
-                python=executable,
+                python=[f"--python={executable}"],
                 version=python.version,
-                lock=draft,
+                lock=lock,
                 offline=offline,
                 sources=self._sources,
             )
-            try:
-                packages = read_lock(draft.read_text(encoding="utf-8"))
-            except LockError as error:
-                raise EnvironmentUnavailableError(str(error)) from error
-            draft.replace(lock)
-        return lock, packages
 
     @contextlib.contextmanager
     def _locked(self, what: str) -> Iterator[int]:
