@@ -42,6 +42,7 @@ from trt_matrix.environments.packages import (
 from trt_matrix.environments.preflight import gpu_obstacle, gpu_variables, this_driver
 from trt_matrix.environments.python import Python, ask_python
 from trt_matrix.errors import EnvironmentUnavailableError
+from trt_matrix.store.locks import taken
 from trt_matrix.store.untrusted import remove
 
 _LOG = logging.getLogger(__name__)
@@ -238,9 +239,7 @@ class VenvEnvironment:
         path = self._cache / "locks" / what
         path.parent.mkdir(exist_ok=True)
         with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not taken(lock):
                 _LOG.warning("%s: waiting for another run that makes this environment", self.name)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock.fileno()
