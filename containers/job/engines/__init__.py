@@ -40,3 +40,22 @@ def load(name):
     if name not in ENGINES:
         raise ValueError("unknown engine %r; known: %s" % (name, ", ".join(ENGINES)))
     return importlib.import_module("." + name, __name__)
+
+
+def checked(engine, options, defaults, choices):
+    """Returns all options of an engine, those that are not given at their defaults; `choices` are of some keys.
+
+    Raises:
+        ValueError: a key is unknown, or a value is none of its choices; says which there are.
+    """
+    unknown = sorted(set(options) - set(defaults))
+    if unknown:
+        raise ValueError(
+            "engine_options: %s has no option %s; it has: %s"
+            % (engine, ", ".join(unknown), ", ".join(sorted(defaults)))
+        )
+    result = dict(defaults, **options)
+    for key, known in sorted(choices.items()):
+        if result[key] not in known:
+            raise ValueError("engine_options: %s is %r; known: %s" % (key, result[key], ", ".join(known)))
+    return result

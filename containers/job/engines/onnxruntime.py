@@ -8,7 +8,7 @@ import os
 import numpy as np
 import onnxruntime as ort
 
-from .. import protocol
+from .. import engines, protocol
 
 OPTIMIZATION = {
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -34,19 +34,8 @@ class Engine(object):
     strongly_typed = True  # its networks say it all; a pass below fp32 is asked of no ONNX Runtime
 
     def __init__(self, options):
-        unknown = sorted(set(options) - set(DEFAULTS))
-        if unknown:
-            raise ValueError(
-                "engine_options: onnxruntime has no option %s; it has: %s"
-                % (", ".join(unknown), ", ".join(sorted(DEFAULTS)))
-            )
-        self._options = dict(DEFAULTS, **options)
-        level = self._options["graph_optimization"]
-        if level not in OPTIMIZATION:
-            raise ValueError(
-                "engine_options: graph_optimization is %r; known: %s"
-                % (level, ", ".join(sorted(OPTIMIZATION)))
-            )
+        choices = {"graph_optimization": sorted(OPTIMIZATION)}
+        self._options = engines.checked("onnxruntime", options, DEFAULTS, choices)
 
     def facts(self):
         build_info = getattr(ort, "get_build_info", None)  # not in every 1.15

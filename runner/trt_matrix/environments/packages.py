@@ -119,27 +119,38 @@ def _name(file: Mapping[str, Any]) -> str:
 def resolve(
     requirements: Sequence[str],
     *,
-    python: Path,
+    python: Sequence[str],
     version: str,
     lock: Path,
     offline: bool,
     sources: Sources = USUAL,
-) -> None:
-    """Writes the resolution of `requirements` for `python`, of `version`, to `lock`.
+) -> dict[str, Package]:
+    """Finds out the packages that `requirements` give, and writes them to `lock`, whole or not at all.
+
+    `python` are uv's options that say for which Python, of `version`.
 
     Raises:
-        EnvironmentUnavailableError: there is none, or it cannot be found out here.
+        EnvironmentUnavailableError: there are none, or they cannot be found out here.
     """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    draft = lock.with_name("pylock.draft.toml")
+    draft.unlink(missing_ok=True)
     run_uv(
         *RESOLVE,
-        f"--python={python}",
-        f"--output-file={lock}",
+        *python,
+        f"--output-file={draft}",
         *sources.arguments(offline=offline),
         version=version,
         offline=offline,
         cwd=lock.parent,
         text="\n".join(requirements),
     )
+    try:
+        packages = read_lock(draft.read_text(encoding="utf-8"))
+    except LockError as error:
+        raise EnvironmentUnavailableError(str(error)) from error
+    draft.replace(lock)
+    return packages
 
 
 def install(

@@ -42,6 +42,7 @@ from trt_matrix.environments.packages import (
 from trt_matrix.environments.preflight import gpu_obstacle, gpu_variables, this_driver
 from trt_matrix.environments.python import Python, ask_python
 from trt_matrix.errors import EnvironmentUnavailableError
+from trt_matrix.store.locks import taken
 from trt_matrix.store.untrusted import remove
 
 _LOG = logging.getLogger(__name__)
@@ -223,23 +224,14 @@ class VenvEnvironment:
         with self._locked(lock.parent.name):
             if packages := _known(lock):
                 return lock, packages
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            draft = lock.with_name("pylock.draft.toml")
-            draft.unlink(missing_ok=True)
-            resolve(
+            return lock, resolve(
                 self._requirements,
-                python=executable,
+                python=[f"--python={executable}"],
                 version=python.version,
-                lock=draft,
+                lock=lock,
                 offline=offline,
                 sources=self._sources,
             )
-            try:
-                packages = read_lock(draft.read_text(encoding="utf-8"))
-            except LockError as error:
-                raise EnvironmentUnavailableError(str(error)) from error
-            draft.replace(lock)
-        return lock, packages
 
     @contextlib.contextmanager
     def _locked(self, what: str) -> Iterator[int]:
@@ -247,9 +239,7 @@ class VenvEnvironment:
         path = self._cache / "locks" / what
         path.parent.mkdir(exist_ok=True)
         with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not taken(lock):
                 _LOG.warning("%s: waiting for another run that makes this environment", self.name)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock.fileno()

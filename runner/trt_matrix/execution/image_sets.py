@@ -18,6 +18,7 @@ from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.execution.inputs import ImageArrays
 from trt_matrix.execution.jobs import Jobs
 from trt_matrix.execution.wanted import FP32, JobSite, OutputUse, PassRequests, Variant, WantedPass
+from trt_matrix.store.arrays import float_rows
 
 MINMAX = "minmax"
 
@@ -181,7 +182,10 @@ class ImageSets:
         self, images: StoredObject, chosen: Sequence[int], change: Any, more: Mapping[str, Any]
     ) -> StoredObject:
         def make(target: Path) -> None:
-            _write(target, self.store.array(images), chosen, change)
+            array = self.store.array(images)
+            with float_rows(target, (len(chosen), *array.shape[1:])) as write:
+                for index in chosen:
+                    write(change(array[index]))
 
         key = {"part": images.sha256, "images": list(chosen), **more}
         return self.store.derive(key, ".npy", make)
@@ -215,12 +219,3 @@ def _good(answer: Answer) -> Answer:
     if answer.status is not Status.OK:
         raise UnknownError(answer.reason or str(answer.status))
     return answer
-
-
-def _write(target: Path, images: Floats, chosen: Sequence[int], change: Any) -> None:
-    """Writes images one at a time: see `images.preprocess`."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(chosen), *images.shape[1:])}
-    with target.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for index in chosen:
-            stream.write(np.ascontiguousarray(change(images[index]), np.float32).tobytes())

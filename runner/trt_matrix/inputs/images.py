@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from trt_matrix.config.data import Filter, Preprocess
 from trt_matrix.errors import ConfigError
+from trt_matrix.store.arrays import float_rows
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -134,11 +135,8 @@ def preprocess(
     """
     channels, height, width = shape
     order = (height, width, channels) if channels_last else shape
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), *order)}
     placements, problems = [], []
-    # Written, not memory-mapped: on a full disk a write fails, a mapped page kills the process.
-    with target.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
+    with float_rows(target, (len(files), *order)) as write:
         for path in files:
             try:
                 pixels = decode(path, settings)
@@ -146,8 +144,7 @@ def preprocess(
                 problems.append(f"{path}: {_why(error)}")
                 continue
             values, placement = fit(pixels, (height, width), settings)
-            ordered = values if channels_last else values.transpose(2, 0, 1)
-            stream.write(ordered.tobytes())
+            write(values if channels_last else values.transpose(2, 0, 1))
             placements.append(placement)
     if problems:
         raise ConfigError(str(files[0].parent), problems)

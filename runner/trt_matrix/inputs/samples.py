@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trt_matrix.core.prepared.packing import InputPart
 from trt_matrix.errors import ConfigError
-from trt_matrix.store.arrays import read_array, read_member
+from trt_matrix.store.arrays import float_rows, read_array, read_member
 
 SUFFIXES = frozenset({".npy", ".npz"})
 
@@ -37,11 +37,8 @@ def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> No
         OSError: `target` cannot be written.
     """
     shape = parts[0].shape if len(parts) == 1 else (sum(part.elements for part in parts),)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(files), *shape)}
     problems = []
-    # Written, not memory-mapped: on a full disk a write fails, a mapped page kills the process.
-    with target.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
+    with float_rows(target, (len(files), *shape)) as write:
         for path in files:
             try:
                 # All of them first: a file that lacks one is told, not written in part.
@@ -50,7 +47,7 @@ def stack(files: Sequence[Path], parts: Sequence[InputPart], target: Path) -> No
                 problems.append(f"{path}: {error}")
             else:
                 for array in arrays:
-                    stream.write(array.tobytes())
+                    write(array)
     if problems:
         raise ConfigError(str(files[0].parent), problems)
 

@@ -10,7 +10,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +36,20 @@ _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }  # 3.0 differs in the names of fields only: numbers have none
+
+
+@contextmanager
+def float_rows(
+    target: Path, shape: tuple[int, ...]
+) -> Iterator[Callable[[npt.NDArray[Any]], object]]:
+    """Opens a float32 .npy of this shape; yields what writes one row of it after the other.
+
+    Not memory-mapped: on a full disk a write fails, a mapped page kills the process.
+    """
+    with target.open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        yield lambda row: stream.write(np.ascontiguousarray(row, "<f4").tobytes())
 
 
 def read_array(path: Path, *, mapped: bool = False) -> npt.NDArray[Any]:

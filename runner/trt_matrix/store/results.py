@@ -31,6 +31,7 @@ from typing import Any
 from trt_matrix.containers.job import protocol
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.records import Record, Stored, StoredObject
+from trt_matrix.core.tables.table import Table, from_json
 from trt_matrix.errors import StoreError
 from trt_matrix.store.facts import Fact, Facts, hashes
 from trt_matrix.store.locks import held, taken
@@ -212,6 +213,14 @@ class RunFolder:
             self._required(Record, self.folder / "records" / f"{cell}.json")
             for cell in self.manifest().cells
         )
+
+    def table(self, digest: str) -> Table:
+        """Returns a calibration table of the run.
+
+        Raises:
+            OSError, UnicodeDecodeError, TableError: its file is not there any more, or not whole.
+        """
+        return from_json((self.folder / "tables" / f"{digest[:12]}.json").read_text("utf-8"))
 
     def _required(self, kind: type[Fact], path: Path) -> Fact:
         fact = self.store.read_fact(kind, path, "this run cannot be read")

@@ -17,7 +17,7 @@ from trt_matrix.containers.job import compare_again, protocol
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.manifest import Manifest, RunRequest
 from trt_matrix.core.records import Measurement, Record, StoredObject
-from trt_matrix.core.tables.table import Table, from_json
+from trt_matrix.core.tables.table import Table
 from trt_matrix.execution.functions import ENGINE as FUNCTION
 from trt_matrix.execution.plugins import ENGINE
 from trt_matrix.execution.uff import SUFFIX
@@ -201,8 +201,7 @@ class TicketJobs:
             return None
         table = self.inputs.tables.get(measurement.table)
         if table is None:
-            path = self.run.folder / "tables" / f"{measurement.table[:12]}.json"
-            own = from_json(path.read_text("utf-8"))
+            own = self.run.table(measurement.table)
             table = dataclasses.replace(own, amax={**own.amax, **measurement.carried})
         amax = self.folder.redactor.value(dict(table.amax), OBJECTS)
         content = json.dumps(amax, allow_nan=False, sort_keys=True).encode()

@@ -104,19 +104,15 @@ def place_of(identity: Mapping[str, Any], packages: str) -> ScriptPlace:
         case "venv":
             version = str(identity.get("python", {}).get("version", "3"))
             image = f"python:{'.'.join(version.split('.')[:2])}-slim"
-            return ScriptPlace(
-                image=image, packages=packages, where=f"It ran in Python {version}; see {packages}."
-            )
+            where = f"It ran in Python {version}; see {packages}."
         case "image":
             digests = identity.get("digests") or [identity.get("reference") or ""]
             image = str(digests[0])
-            return ScriptPlace(
-                image=image, packages=packages, where=f"It ran in a container of {image}."
-            )
+            where = f"It ran in a container of {image}."
         case kind:
-            return ScriptPlace(
-                image="", packages="", where=f"It ran in an environment of kind {kind}."
-            )
+            image = packages = ""
+            where = f"It ran in an environment of kind {kind}."
+    return ScriptPlace(image=image, packages=packages, where=where)
 
 
 def script(cell: str, job: str, engine: str, place: ScriptPlace, *, gpu: bool) -> str:

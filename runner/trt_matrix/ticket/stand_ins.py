@@ -26,7 +26,7 @@ from trt_matrix.core.qdq.placements import Placed, placed_of
 from trt_matrix.core.records import Measurement, Record, StoredObject
 from trt_matrix.core.reduced.converting import convert
 from trt_matrix.core.shipped.stripping import float_form
-from trt_matrix.core.tables.table import Provenance, Table, from_json, from_ranges
+from trt_matrix.core.tables.table import Provenance, Table, from_ranges
 from trt_matrix.environments.base import Environment
 from trt_matrix.errors import StoreError
 from trt_matrix.execution.answers import AnswerError, ResultFolder
@@ -110,7 +110,7 @@ class StandIns:
                 shipped, model = model, float_form(model) or model
         evaluation, calibration = self._images(inputs.evaluation)
         used = {key for record in self.wanted.records for key in _key(record, self.asked)}
-        tables = {digest: self._table(digest) for _, digest in used}
+        tables = {digest: self.run.table(digest) for _, digest in used}
         own = {name: table for name, table in tables.items() if not _is_shipped(table)}
         if self.wanted.weights and own:
             tables |= self._calibrated(model, calibration, own)
@@ -145,10 +145,6 @@ class StandIns:
             if record.pass_.source is TableSource.SHIPPED and measurement:
                 return onnx.load_from_string(self._object(f"{measurement.model_sha256}.onnx"))
         return None
-
-    def _table(self, digest: str) -> Table:
-        path = self.run.folder / "tables" / f"{digest[:12]}.json"
-        return from_json(path.read_text("utf-8"))
 
     def _calibrated(
         self, model: onnx.ModelProto, images: Floats, tables: Mapping[str, Table]

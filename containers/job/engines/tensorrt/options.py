@@ -1,5 +1,7 @@
 """Options of the TensorRT adapter: the request's engine_options."""
 
+from ... import engines
+
 DEFAULTS = {
     "device": 0,  # which of the GPUs that this process sees
     "batch": 1,  # images at once: of networks that leave it free, or whose batch is no axis
@@ -17,21 +19,5 @@ CHOICES = {"typed": ("weak", "strong"), "fallback": ("fp32", "tf32", "fp16")}
 
 
 def checked(options):
-    """Returns all options, those that are not given at their defaults.
-
-    Raises:
-        ValueError: a key is unknown, or a value is none of its choices; says which there are.
-    """
-    unknown = sorted(set(options) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(
-            "engine_options: tensorrt has no option %s; it has: %s"
-            % (", ".join(unknown), ", ".join(sorted(DEFAULTS)))
-        )
-    result = dict(DEFAULTS, **options)
-    for key, choices in sorted(CHOICES.items()):
-        if result[key] not in choices:
-            raise ValueError(
-                "engine_options: %s is %r; known: %s" % (key, result[key], ", ".join(choices))
-            )
-    return result
+    """Returns all options, those that are not given at their defaults; raises as `engines.checked`."""
+    return engines.checked("tensorrt", options, DEFAULTS, CHOICES)

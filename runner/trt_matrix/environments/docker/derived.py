@@ -24,11 +24,11 @@ from trt_matrix.environments.docker.wheels import (
     NUMPY,
     install_foreign,
     install_pinned,
+    options_for,
     pinned,
-    resolve_foreign,
 )
 from trt_matrix.environments.local import JOB_HOME
-from trt_matrix.environments.packages import Package, read_lock
+from trt_matrix.environments.packages import Package, read_lock, resolve
 from trt_matrix.environments.python import Python
 from trt_matrix.errors import EnvironmentUnavailableError
 from trt_matrix.store.untrusted import remove
@@ -91,7 +91,13 @@ def derive(
     """
     packages = known_packages(cache, requirements, python)
     if packages is None:
-        packages = _resolved(cache, requirements, python, offline=offline)
+        packages = resolve(
+            requirements,
+            python=options_for(python),
+            version=python.version,
+            lock=_lock(cache, requirements, python),
+            offline=offline,
+        )
     tag = tag_of(base, packages, executable)
     if image := find(engine, tag):
         return image, packages
@@ -117,18 +123,6 @@ def dockerfile(base: str, python: str, packages: Mapping[str, Package]) -> str:
     return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         base=base, python=python, packages=PACKAGES, stated=stated
     )
-
-
-def _resolved(
-    cache: Path, requirements: Sequence[str], python: Python, *, offline: bool
-) -> dict[str, Package]:
-    lock = _lock(cache, requirements, python)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    draft = lock.with_name("pylock.draft.toml")
-    resolve_foreign(requirements, python, lock=draft, offline=offline)
-    packages = read_lock(draft.read_text(encoding="utf-8"))
-    draft.replace(lock)
-    return packages
 
 
 def _lock(cache: Path, requirements: Sequence[str], python: Python) -> Path:

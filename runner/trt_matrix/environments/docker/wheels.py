@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trt_matrix.environments.packages import RESOLVE, Package, run_uv
+from trt_matrix.environments.packages import Package, run_uv
 from trt_matrix.environments.python import Python
 from trt_matrix.errors import EnvironmentUnavailableError
 
@@ -50,25 +50,6 @@ def platform_of(python: Python) -> str:
     return f"{machine}-manylinux_{major}_{minor}"
 
 
-def resolve_foreign(
-    requirements: Sequence[str], python: Python, *, lock: Path, offline: bool
-) -> None:
-    """Writes the resolution of `requirements` for `python` to `lock`, a `pylock.toml`.
-
-    Raises:
-        EnvironmentUnavailableError: there is none, or it cannot be found out here.
-    """
-    run_uv(
-        *RESOLVE,
-        *_for(python),
-        f"--output-file={lock}",
-        version=python.version,
-        offline=offline,
-        cwd=lock.parent,
-        text="\n".join(requirements),
-    )
-
-
 def install_foreign(lock: Path, folder: Path, python: Python, *, offline: bool) -> None:
     """Unpacks exactly the packages of `lock` into `folder`.
 
@@ -83,7 +64,7 @@ def install_foreign(lock: Path, folder: Path, python: Python, *, offline: bool) 
         "--quiet",
         "--require-hashes",
         f"--target={folder}",
-        *_for(python),
+        *options_for(python),
         f"--requirements={lock}",
         version=python.version,
         offline=offline,
@@ -121,7 +102,8 @@ def install_pinned(packages: Mapping[str, Package], folder: Path, *, offline: bo
         raise EnvironmentUnavailableError(said[-1][:300])
 
 
-def _for(python: Python) -> tuple[str, ...]:
+def options_for(python: Python) -> tuple[str, ...]:
+    """Returns uv's options for a Python inside."""
     # A Python of this machine, or uv would look for one of that version.
     return (
         f"--python={sys.executable}",
