@@ -56,7 +56,7 @@ def likeness_claims(likeness: Likeness, files: Sequence[str], evaluation: Sequen
             concern=Concern.FLAT,
             text=f"{flat} of {count(here, 'calibration image')} {_is(flat)} dark or of one "
             f"colour, and {others} of {count(there, 'evaluation image')}: see "
-            f"{_names(likeness.flat, files)}.",
+            f"{listed([_short(files[index]) for index in likeness.flat], NAMED)}.",
             advice="Take such images out: they show no layer anything.",
         )
 
@@ -321,10 +321,6 @@ def costs_told(costs: Sequence[Cost]) -> str:
         f"Other images could give up to {told_} more: so much more does {names} keep on the evaluation images "
         "themselves."
     )
-
-
-def _names(indices: Sequence[int], files: Sequence[str]) -> str:
-    return listed([_short(files[index]) for index in indices], NAMED)
 
 
 def _short(name: str) -> str:
