@@ -8,7 +8,8 @@ from tests.unit import small_networks as networks
 from tests.unit.small_networks import Builder
 from tests.unit.test_migration import HEADER, cache, detector_scales, moved
 from trt_matrix.core.migration.to_cache import to_cache
-from trt_matrix.core.qdq.explicit import TENSORRT, place
+from trt_matrix.core.qdq.explicit import place
+from trt_matrix.core.qdq.options import TENSORRT
 from trt_matrix.core.tables import trt_cache
 from trt_matrix.core.tables.qdq_table import from_qdq
 from trt_matrix.core.tables.reading import read

@@ -246,25 +246,20 @@ def _network_facts(measurement: Measurement) -> Mapping[str, Any]:
     if measurement.typed:
         facts[reduced.CONVERTED] = reduced.facts(measurement.typed)
     if measurement.coverage:
-        facts["scales"] = {
-            "heads": {
-                head: coverage.model_dump(mode="json")
-                for head, coverage in measurement.coverage.items()
-            },
-            "defaulted": ((measurement.build or {}).get("scales") or {}).get("defaulted"),
+        heads = {
+            head: coverage.model_dump(mode="json")
+            for head, coverage in measurement.coverage.items()
         }
-    if measurement.table_problem or measurement.table_notes:
-        facts["table"] = {
-            **({"not used": measurement.table_problem} if measurement.table_problem else {}),
-            **({"notes": list(measurement.table_notes)} if measurement.table_notes else {}),
-        }
-    if measurement.carried:
-        facts["carried"] = dict(measurement.carried)
-    if measurement.held:
-        facts["held"] = list(measurement.held)
-    if measurement.custom_layers:
-        facts["custom layers"] = [dict(layer) for layer in measurement.custom_layers]
-    return facts
+        scales = (measurement.build or {}).get("scales") or {}
+        facts["scales"] = {"heads": heads, "defaulted": scales.get("defaulted")}
+    table = {"not used": measurement.table_problem, "notes": list(measurement.table_notes)}
+    others = {
+        "table": {name: told for name, told in table.items() if told},
+        "carried": dict(measurement.carried),
+        "held": list(measurement.held),
+        "custom layers": [dict(layer) for layer in measurement.custom_layers],
+    }
+    return facts | {name: told for name, told in others.items() if told}
 
 
 def _head_result(

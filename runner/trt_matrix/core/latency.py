@@ -55,12 +55,12 @@ def latency(rounds: Sequence[Sequence[float]], batch: int) -> Latency | None:
     if not arrays:
         return None
     pooled = np.concatenate(arrays)
-    low, high = np.percentile(_medians(arrays), [2.5, 97.5])
-    p5, p25, p75, p90, p99 = (float(one) for one in np.percentile(pooled, [5, 25, 75, 90, 99]))
+    low, high = map(float, np.percentile(_medians(arrays), [2.5, 97.5]))
+    p5, p25, p75, p90, p99 = map(float, np.percentile(pooled, [5, 25, 75, 90, 99]))
     return Latency(
         median_s=float(np.median(pooled)),
-        low_s=float(low),
-        high_s=float(high),
+        low_s=low,
+        high_s=high,
         p5_s=p5,
         p25_s=p25,
         p75_s=p75,

@@ -58,15 +58,14 @@ class Axis:
 
 def _of_functions(functions: Collection[str], passes: Sequence[Pass]) -> list[Pass]:
     """Returns the passes that functions are there for: what a function makes of int8 has no table of ours."""
-    found = []
+    of_functions = []
     for pass_ in passes:
-        if not pass_.is_int8:
-            found += [pass_] if pass_.precision in functions else []
-        elif "int8-qdq" in functions and pass_.source is not TableSource.OWN and not pass_.implicit:
-            found.append(pass_)
+        qdq = pass_.is_int8 and pass_.source is not TableSource.OWN and not pass_.implicit
+        if ("int8-qdq" in functions and qdq) if pass_.is_int8 else pass_.precision in functions:
+            of_functions.append(pass_)
     if "int8" in functions and any(pass_.is_int8 for pass_ in passes):
-        found.append(Pass(precision=Precision.INT8, source=TableSource.OWN))
-    return found
+        of_functions.append(Pass(precision=Precision.INT8, source=TableSource.OWN))
+    return of_functions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +87,8 @@ def recordable(engine: str, shared: str | None, calibrators: Sequence[str]) -> M
     """
     inside = engine == "tensorrt"
     own = Pass(precision=Precision.INT8, source=TableSource.OWN, implicit=inside)
-    found = passes(tuple(Precision), (), shared, calibrators, weights=("per_channel", "per_tensor"))
-    usable = [pass_ for pass_ in found if inside or not pass_.implicit]
+    every = passes(tuple(Precision), (), shared, calibrators, weights=("per_channel", "per_tensor"))
+    usable = [pass_ for pass_ in every if inside or not pass_.implicit]
     return {str(Precision.INT8): own, **{pass_.name: pass_ for pass_ in [*usable, own, SHIPPED]}}
 
 
@@ -112,36 +111,32 @@ def passes(
     `weights` is `per_channel`, `per_tensor`, or both: explicit int8 once with each. Explicit int8 keeps the layers
     `exclude` in float, and a pass of its own `mixed` besides.
     """
-    found: list[Pass] = []
     if shipped and Precision.INT8 not in precisions:
         precisions = (*precisions, Precision.INT8)
-    for precision in precisions:
-        if precision is not Precision.INT8:
-            found.append(Pass(precision=precision))
-            continue
-        if shipped:
-            found.append(SHIPPED)
-            continue
-        explicit = [(TableSource.SHARED, shared)] if shared is not None else []
-        explicit += [(TableSource.OWN, algorithm) for algorithm in algorithms]
-        found += [
-            Pass(
-                precision=precision,
-                source=source,
-                algorithm=one,
-                per_tensor=each == "per_tensor",
-                exclude=tuple(exclude),
-            )
-            for each in weights
-            for source, one in explicit
-        ]
-        implicit = [(TableSource.SHARED, shared)] if shared is not None else []
-        implicit += [(TableSource.OWN, calibrator) for calibrator in calibrators]
-        found += [
-            Pass(precision=precision, source=source, algorithm=one, implicit=True)
-            for source, one in implicit
-        ]
-    return (*found, *mixed_passes(found, mixed))
+    own = TableSource.OWN
+    tables = [] if shared is None else [(TableSource.SHARED, shared)]
+    explicit = [
+        Pass(
+            precision=Precision.INT8,
+            source=source,
+            algorithm=algorithm,
+            per_tensor=scales == "per_tensor",
+            exclude=tuple(exclude),
+        )
+        for scales in weights
+        for source, algorithm in (*tables, *((own, name) for name in algorithms))
+    ]
+    implicit = [
+        Pass(precision=Precision.INT8, source=source, algorithm=algorithm, implicit=True)
+        for source, algorithm in (*tables, *((own, name) for name in calibrators))
+    ]
+    int8 = [SHIPPED] if shipped else [*explicit, *implicit]
+    every = [
+        pass_
+        for precision in precisions
+        for pass_ in (int8 if precision is Precision.INT8 else [Pass(precision=precision)])
+    ]
+    return (*every, *mixed_passes(every, mixed))
 
 
 def mixed_passes(passes: Iterable[Pass], layers: Sequence[str]) -> tuple[Pass, ...]:
@@ -166,18 +161,17 @@ def mixed_cells(cells: Iterable[Cell], layers: Mapping[bool, Sequence[str]]) -> 
     wanted = {
         mixed_pass
         for implicit, names in layers.items()
-        for mixed_pass in mixed_passes((each.pass_ for each in planned), names)
+        for mixed_pass in mixed_passes((cell.pass_ for cell in planned), names)
         if mixed_pass.implicit is implicit
     }
-    found = {}
-    for cell in planned:
-        if cell.recorded is not None:
-            continue  # nobody can record it now
-        for pass_ in wanted:
-            if replace(pass_, exclude=cell.pass_.exclude, mixed=False) == cell.pass_:
-                made = replace(cell, pass_=pass_)
-                found[made.id] = made
-    return tuple(found.values())
+    mixed = (
+        replace(cell, pass_=pass_)
+        for cell in planned
+        if cell.recorded is None  # nobody can record it now
+        for pass_ in wanted
+        if replace(pass_, exclude=cell.pass_.exclude, mixed=False) == cell.pass_
+    )
+    return tuple({cell.id: cell for cell in mixed}.values())
 
 
 def hindered(cells: Iterable[Cell], why: Callable[[Cell], str | None]) -> tuple[Cell, ...]:
@@ -211,16 +205,16 @@ def expand(
 
 def without_device(axes: Iterable[Axis], devices: Sequence[str]) -> tuple[str, ...]:
     """Returns a sentence for each environment that has no cell, because none of the devices is of its kind."""
+    named = ", ".join(devices)
     told = []
     for axis in axes:
-        if axis.places(devices):
-            continue
-        kinds = sorted(axis.devices)
-        written = ", ".join(["cpu" if kind == "cpu" else '"gpu:*"' for kind in kinds])
-        told.append(
-            f"{axis.environment} is left out: it runs on {' or '.join(kinds)}, and `devices` has "
-            f"{', '.join(devices)} alone; add it: `devices: [{', '.join(devices)}, {written}]`"
-        )
+        if not axis.places(devices):
+            kinds = sorted(axis.devices)
+            written = ", ".join("cpu" if kind == "cpu" else '"gpu:*"' for kind in kinds)
+            told.append(
+                f"{axis.environment} is left out: it runs on {' or '.join(kinds)}, and `devices` has "
+                f"{named} alone; add it: `devices: [{named}, {written}]`"
+            )
     return tuple(told)
 
 

@@ -1,8 +1,8 @@
 """What a run looks at of its calibration set, and writes down: judged later, and again, by `judging.calibration`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from trt_matrix.core.calibration.preprocessings import (
     with_exchanged,
 )
 from trt_matrix.core.calibration.ranges import suspects
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.manifest import (
     CalibrationFacts,
     CalibrationTrial,
@@ -40,9 +41,11 @@ from trt_matrix.store.results import Store
 BOXES = "boxes of the float network"
 LABELS = "labels"
 TABLES = ("minmax", "entropy")
-"""A table that another program made lies near one of both."""
+"""A table that another program tried lies near one of both."""
 
 Floats = npt.NDArray[np.float32]
+
+T = TypeVar("T")
 
 
 def calibration_facts(
@@ -199,7 +202,7 @@ class _Forensics:
         if self.algorithm is None or not self.matrix.wants.network.is_float:
             if deciders or self.asked.learning_curve:
                 self.unknown.append(
-                    "what fewer images cost: the network came quantised, no table is made of images"
+                    "what fewer images cost: the network came quantised, no table is tried of images"
                 )
             return {}
         draws = self._draws(number) if self.asked.learning_curve else []
@@ -219,12 +222,12 @@ class _Forensics:
                 self.unknown.append(f"what {len(chosen)} calibration images cost: {error}")
                 continue
             tables.append((CalibrationTrial(name="", images=chosen, outputs={}), table))
-        made = {tried.images: tried for tried in self.sets.simulated(tables)}
+        tried = {tried.images: tried for tried in self.sets.simulated(tables)}
         return {
-            "whole": made.get(whole),
-            "subsets": tuple(made[draw] for draw in draws if draw in made),
-            "orders": tuple(made[order] for order in orders if order in made),
-            "without": tuple(made[one] for one in alone if one in made),
+            "whole": tried.get(whole),
+            "subsets": tuple(tried[draw] for draw in draws if draw in tried),
+            "orders": tuple(tried[order] for order in orders if order in tried),
+            "without": tuple(tried[images] for images in alone if images in tried),
         }
 
     def _orders(self, number: int) -> list[tuple[int, ...]]:
@@ -234,39 +237,36 @@ class _Forensics:
         random = np.random.default_rng(int(self.data.calibration.sha256[:8], 16))
         every = tuple(range(number))
         shuffled = tuple(map(int, random.permutation(number)))
-        return [fromkey for fromkey in dict.fromkeys((every[::-1], shuffled)) if fromkey != every]
+        return [order for order in distinct((every[::-1], shuffled)) if order != every]
 
     def _draws(self, number: int) -> list[tuple[int, ...]]:
         """Returns the images of each draw, in the set's order: an algorithm may depend on it."""
-        made: dict[tuple[int, ...], None] = {}
+        draws = []
         for size in curve.counts(number)[:-1]:
-            seed = [size, int(self.data.calibration.sha256[:8], 16)]
-            random = np.random.default_rng(seed)
+            random = np.random.default_rng([size, int(self.data.calibration.sha256[:8], 16)])
             for _ in range(curve.DRAWS):
                 chosen = random.choice(number, size, replace=False)
-                made[tuple(sorted(map(int, chosen)))] = None
-        return list(made)
+                draws.append(tuple(sorted(map(int, chosen))))
+        return distinct(draws)
 
     # Preprocessing
 
     def _forms(self) -> Mapping[str, tuple[Mapping[str, float], ...]]:
         number = self.data.calibration_images
-        chosen = [int(one) for one in np.linspace(0, number - 1, min(number, IMAGES))]
+        chosen = [int(index) for index in np.linspace(0, number - 1, min(number, IMAGES))]
         wanted = early(self.matrix.wants.network.tensors)
+
+        def ranges(array: StoredObject, index: int) -> Sequence[Mapping[str, float]]:
+            return self.sets.ranges(array, len(chosen), TABLES, f"calibrate-form-{index}")
+
         known = forms(pixels_of(self.checked.config.data.preprocess))
-        self.progress.expect(len(known))
-        found = {}
-        for index, form in enumerate(known):
-            array = self._in_form(self.data.calibration, chosen, form)
-            try:
-                ranges = self.sets.ranges(array, len(chosen), TABLES, f"calibrate-form-{index}")
-            except UnknownError as error:
-                self.unknown.append(f"preprocessing {form.name}: {error}")
-                continue
-            found[form.name] = tuple(
-                {tensor: one[tensor] for tensor in wanted if tensor in one} for one in ranges
+        return {
+            name: tuple(
+                {tensor: of_table[tensor] for tensor in wanted if tensor in of_table}
+                for of_table in of_form
             )
-        return found
+            for name, of_form in self._of_forms(self.data.calibration, chosen, known, ranges)
+        }
 
     def _trials(self) -> tuple[CalibrationTrial, ...]:
         if self.checked.boxless:
@@ -277,18 +277,31 @@ class _Forensics:
             )
             return ()
         number = self.data.evaluation_images
+
+        def reference(array: StoredObject, index: int) -> Mapping[str, StoredObject]:
+            return self.sets.reference(array, number, f"form-{index}")
+
         known = with_exchanged(forms(pixels_of(self.checked.config.data.preprocess)))
+        trials = self._of_forms(self.data.evaluation, range(number), known, reference)
+        return tuple(CalibrationTrial(name=name, outputs=outputs) for name, outputs in trials)
+
+    def _of_forms(
+        self,
+        images: StoredObject,
+        chosen: Sequence[int],
+        known: Sequence[PixelForm],
+        ask: Callable[[StoredObject, int], T],
+    ) -> Iterator[tuple[str, T]]:
+        """Yields the name of each form that could be asked for, and the answer of the images in that form."""
         self.progress.expect(len(known))
-        tried = []
         for index, form in enumerate(known):
-            array = self._in_form(self.data.evaluation, range(number), form)
+            array = self._in_form(images, chosen, form)
             try:
-                outputs = self.sets.reference(array, number, f"form-{index}")
+                answer = ask(array, index)
             except UnknownError as error:
                 self.unknown.append(f"preprocessing {form.name}: {error}")
                 continue
-            tried.append(CalibrationTrial(name=form.name, outputs=outputs))
-        return tuple(tried)
+            yield form.name, answer
 
     def _in_form(
         self, images: StoredObject, chosen: Sequence[int], form: PixelForm
@@ -297,8 +310,8 @@ class _Forensics:
         last = self.checked.channels_last
 
         def change(image: Floats) -> Floats:
-            made = form.of(image if last else image.transpose(1, 2, 0), how)
-            return made if last else made.transpose(2, 0, 1)
+            tried = form.of(image if last else image.transpose(1, 2, 0), how)
+            return tried if last else tried.transpose(2, 0, 1)
 
         key = [astuple(how), astuple(form.pixels), form.exchanged, last]
         return self.sets.changed(images, chosen, change, key)

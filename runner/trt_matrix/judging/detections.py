@@ -5,7 +5,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -95,33 +95,31 @@ def boxes_of(
     Raises:
         UNKNOWN: one of `core.boxes.evidence.UNKNOWN`.
     """
-    return _Detections(store, decode, images, None, untold).boxes(outputs)
+    return _Detections(store, decode, images).boxes(outputs)
 
 
+@dataclass
 class _Detections:
     """Every method raises what `box_evidence` catches."""
 
-    def __init__(
-        self,
-        store: Store,
-        decode: RecordedDecode,
-        images: Sequence[EvaluationImage],
-        labels: StoredObject | None,
-        stage: Stage,
-        given: Mapping[str, Floats32] = MappingProxyType({}),
-    ) -> None:
-        self.store = store
-        self.given = given
-        self.decode = decode
-        self.images = images
-        self.labels = labels
-        self._stage = stage
-        self._made: Counter[str] = Counter()
-        self._last: tuple[tuple[StoredObject, ...], Mapping[int, Boxes]] | None = None
-        self.heads = tuple(head.head for head in decode.heads)
-        facts = decode.model_dump(mode="json", exclude={*MATCHING, *COUNTING})
-        # Not its digest: the store asks which contents a derived object was made of.
-        self.how = [BOXES_VERSION, facts, [image.model_dump() for image in images]]
+    store: Store
+    decode: RecordedDecode
+    images: Sequence[EvaluationImage]
+    labels: StoredObject | None = None
+    stage: Stage = untold
+    given: Mapping[str, Floats32] = field(default_factory=dict)
+    _times: Counter[str] = field(default_factory=Counter)
+    _last: tuple[tuple[StoredObject, ...], Mapping[int, Boxes]] | None = None
+
+    @functools.cached_property
+    def heads(self) -> tuple[str, ...]:
+        return tuple(head.head for head in self.decode.heads)
+
+    @functools.cached_property
+    def how(self) -> list[Any]:
+        """Not its digest: the store asks which contents a derived object was made of."""
+        facts = self.decode.model_dump(mode="json", exclude={*MATCHING, *COUNTING})
+        return [BOXES_VERSION, facts, [image.model_dump() for image in self.images]]
 
     def boxes(self, outputs: Outputs) -> tuple[Boxes, ...]:
         def make(target: Path) -> None:
@@ -157,7 +155,7 @@ class _Detections:
         key = ("ap", self._key(outputs), self.labels.sha256, self.decode.category_ids)
         stored = self.store.derive(key, ".json", make)
         known = json.loads(self.store.path(stored).read_text())
-        return {name: AveragePrecision(**one) for name, one in known.items()}
+        return {name: AveragePrecision(**numbers) for name, numbers in known.items()}
 
     def draws(self, outputs: Outputs) -> Floats:
         def make(target: Path) -> None:
@@ -181,8 +179,8 @@ class _Detections:
         return self._last[1]
 
     def _tell(self, what: str) -> None:
-        self._made[what] += 1
-        self._stage("report", f"{what}, {self._made[what]}")
+        self._times[what] += 1
+        self.stage("report", f"{what}, {self._times[what]}")
 
     def _key(self, outputs: Outputs) -> list[Any]:
         return [self.how, *(outputs[head].sha256 for head in self.heads)]
@@ -263,13 +261,9 @@ def _table(all_boxes: Iterator[Boxes]) -> npt.NDArray[np.void]:
         part["label"], part["head"] = boxes.classes, boxes.heads
         lacking = np.zeros(sum(boxes.degenerate.values()), STORED)
         lacking["image"], lacking["corners"] = image, np.nan
-        lacking["head"] = np.repeat(*_pairs(boxes.degenerate))
+        lacking["head"] = np.repeat(list(boxes.degenerate), list(boxes.degenerate.values()))
         parts += [part, lacking]
     return np.concatenate(parts) if parts else np.empty(0, STORED)
-
-
-def _pairs(counts: Mapping[int, int]) -> tuple[list[int], list[int]]:
-    return list(counts), list(counts.values())
 
 
 def _split(table: npt.NDArray[np.void], images: int) -> tuple[Boxes, ...]:
@@ -280,4 +274,6 @@ def _split(table: npt.NDArray[np.void], images: int) -> tuple[Boxes, ...]:
         table["head"].astype(np.intp),
     )
     starts = np.searchsorted(table["image"], np.arange(images + 1))
-    return tuple(every.take(slice(one, end)).usable() for one, end in itertools.pairwise(starts))
+    return tuple(
+        every.take(slice(start, end)).usable() for start, end in itertools.pairwise(starts)
+    )

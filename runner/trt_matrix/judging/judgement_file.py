@@ -59,14 +59,15 @@ class JudgementFile(BaseModel):
             StoreError: it cannot be written.
         """
         facts: dict[str, tuple[int, Mapping[str, Any]]] = {}
-        cells = [
-            replace(result, facts={AT: _place(result.facts, facts)}) if result.facts else result
-            for result in self.judgement.cells
-        ]
+        cells = []
+        for result in self.judgement.cells:
+            key = json.dumps(result.facts, sort_keys=True, default=str)
+            at, _ = facts.setdefault(key, (len(facts), result.facts)) if result.facts else (0, {})
+            cells.append(replace(result, facts={AT: at}) if result.facts else result)
         stored = self.model_copy(
             update={
                 "judgement": replace(self.judgement, cells=tuple(cells)),
-                "facts": tuple(one for _, one in facts.values()),
+                "facts": tuple(stated for _, stated in facts.values()),
             }
         )
         text = stored.model_dump_json(exclude_defaults=True)
@@ -104,12 +105,6 @@ class JudgementFile(BaseModel):
             raise StoreError(message) from error
         whole = replace(found.judgement, cells=tuple(cells))
         return found.model_copy(update={"judgement": whole, "facts": ()})
-
-
-def _place(one: Mapping[str, Any], found: dict[str, tuple[int, Mapping[str, Any]]]) -> int:
-    """Returns where these facts stand among those that were found, to which they are added where they are new."""
-    key = json.dumps(one, sort_keys=True, default=str)
-    return found.setdefault(key, (len(found), one))[0]
 
 
 def schema() -> dict[str, Any]:

@@ -37,7 +37,9 @@ def release(run: RunFolder, settled: SettledBeside) -> int | None:
             kept |= {output.sha256 for output in outputs.values()}
     try:
         with run.store.alone():
-            kept |= _needed_by_others(run)
+            for path in run.store.results.glob("*/manifest.json"):
+                if not path.parent.is_symlink() and path.parent.name != run.id:
+                    kept |= _needed_by(path.parent)
             return run.store.release(
                 stored for name, stored in stored_objects.items() if name not in kept
             )
@@ -73,12 +75,6 @@ def needed(manifest: Manifest, records: Sequence[Record]) -> set[str]:
                 output for first in good(record)[:1] for output in first.outputs.values()
             ]
     return {stored.sha256 for stored in stored_objects}
-
-
-def _needed_by_others(run: RunFolder) -> set[str]:
-    folders = (path.parent for path in run.store.results.glob("*/manifest.json"))
-    others = (path for path in folders if not path.is_symlink() and path.name != run.id)
-    return set().union(*map(_needed_by, others))
 
 
 def _needed_by(folder: Path) -> set[str]:

@@ -161,6 +161,7 @@ def _cells(run: RunFolder) -> Iterator[dict[str, Any]]:
     for record in run.records():
         measured = good(record)
         first = measured[0] if measured else None
+        engine = first.start.probe.get("engine") if first and first.start else None
         yield {
             "cell": record.cell,
             "environment": record.environment,
@@ -171,14 +172,8 @@ def _cells(run: RunFolder) -> Iterator[dict[str, Any]]:
             "repeats": len(measured),
             "reused": record.reused,
             "table": first.table if first else None,
-            "engine_version": _engine_version(first),
+            "engine_version": engine.get("version") if isinstance(engine, Mapping) else None,
         }
-
-
-def _engine_version(measurement: Measurement | None) -> Any:
-    start = measurement.start if measurement else None
-    engine = start.probe.get("engine") if start else None
-    return engine.get("version") if isinstance(engine, Mapping) else None
 
 
 def _good(run: RunFolder) -> Iterator[tuple[str, Measurement]]:

@@ -58,25 +58,18 @@ def fed_tables(
     if not made:
         return (), ToldPreprocessing()
     which = f"with what the table of {listed([fed_table.name for fed_table in made], 3)} was made"
-    if here is not None and _mostly_flat(here):
+    # Of an image of one colour every preprocessing gives the same few numbers.
+    if here is not None and 2 * (~here["description"].any(axis=1)).sum() > len(here):
         return (), ToldPreprocessing(
             unknown=(f"{which}: most calibration images are of one colour",)
         )
     wrong = tuple(claims.table_claims(made))
-    if wrong or _all_fit(made):
+    # What was fed must be near, not nearest alone: a table of another network is nearest to something too.
+    fits = [AS_FED in table.nearest.forms and table.nearest.fed <= FITS for table in made]
+    if wrong or all(fits):
         well = f"the table of {listed([fed_table.name for fed_table in made], 3)} fits what was fed"
         return tuple(made), ToldPreprocessing(claims=wrong, well=None if wrong else well)
     return tuple(made), ToldPreprocessing(unknown=(f"{which}: no known preprocessing fits",))
-
-
-def _all_fit(tables: Sequence[FedTable]) -> bool:
-    """Whether what was fed is nearest, and near: a table of another network is nearest to something too."""
-    return all(AS_FED in table.nearest.forms and table.nearest.fed <= FITS for table in tables)
-
-
-def _mostly_flat(described: Array) -> bool:
-    """Whether most images show nothing: every preprocessing gives them the same few numbers."""
-    return 2 * int((~described["description"].any(axis=1)).sum()) > len(described)
 
 
 def trials(

@@ -145,7 +145,11 @@ def _behaviours(group: PassGroup) -> tuple[Behaviour, ...]:
             Behaviour(
                 letter=ascii_uppercase[number] if lettered and run[0].result.heads else "",
                 rows=tuple(run),
-                same_bits=all(_same_bits(run[0], row) for row in run[1:]),
+                same_bits=all(
+                    row.result.id in head.identical_to
+                    for row in run[1:]
+                    for head in run[0].result.heads
+                ),
                 step=_step(above, run[0]) if above else "",
             )
         )
@@ -182,7 +186,7 @@ def _alike(row: Row, other: Row) -> bool:
 def _quiet(result: CellResult) -> bool:
     """Whether it is a floating point result of which nothing was found: how small its error is matters to nobody."""
     return not result.pass_.is_int8 and all(
-        not _told(head) and not head.error.nonfinite and head.passed is not False
+        not (head.kinds - {Kind.OK}) and not head.error.nonfinite and head.passed is not False
         for head in result.heads
     )
 
@@ -194,16 +198,8 @@ def _head_alike(mine: HeadResult, its: HeadResult, cell: str) -> bool:
     if here is None or there is None:
         return mine.error.identical and its.error.identical
     # Bits are those of the first build: where builds differ, versions with the same one may not be alike.
-    same = cell in mine.identical_to or _told(mine) == _told(its)
+    same = cell in mine.identical_to or (mine.kinds - {Kind.OK}) == (its.kinds - {Kind.OK})
     return same and abs(here - there) < SAME_DB
-
-
-def _told(head: HeadResult) -> frozenset[Kind]:
-    return head.kinds - {Kind.OK}
-
-
-def _same_bits(row: Row, other: Row) -> bool:
-    return all(other.result.id in head.identical_to for head in row.result.heads)
 
 
 def _versions_of_one_thing(group: PassGroup, above: Row, below: Row) -> bool:
@@ -259,7 +255,7 @@ def _step(above: Row, below: Row) -> str:
 
 def _open(head: HeadResult) -> bool:
     """Whether what it lost is not decided, or nothing is said of it: one image may carry it all."""
-    kinds = _told(head)
+    kinds = head.kinds - {Kind.OK}
     return Kind.INCONCLUSIVE in kinds and not any(KINDS[kind].fault for kind in kinds)
 
 

@@ -55,7 +55,11 @@ def _row(fix: Fix, heads: Sequence[str]) -> FixLine:
         lost=_change(now.lost, reaches.lost, 0, known=known),
         latency=_latency(now, reaches),
         gates={True: "hold", False: "do not hold", None: ABSENT}[reaches.holds],
-        shown_by=_shown_by(fix),
+        shown_by={
+            Basis.MEASURED: f"measured in {listed(fix.cells, 1)}",
+            Basis.SIMULATED: "simulated",
+            Basis.UNKNOWN: "not tried",
+        }[fix.basis],
     )
 
 
@@ -71,12 +75,6 @@ def _latency(now: KeptQuality, reaches: KeptQuality) -> str:
         return ABSENT
     ratio = reaches.latency_s / now.latency_s
     return f"{duration(reaches.latency_s)} ({ratio:.2f} ×)"
-
-
-def _shown_by(fix: Fix) -> str:
-    if fix.basis is Basis.MEASURED:
-        return f"measured in {listed(fix.cells, 1)}"
-    return str(fix.basis) if fix.basis is Basis.SIMULATED else "not tried"
 
 
 def on_card(judgement: Judgement, head: str) -> tuple[str, ...]:

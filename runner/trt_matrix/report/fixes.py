@@ -1,6 +1,5 @@
 """The rows of *What would fix it*: what each reaches, drawn beside the others; pure, no markup."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from trt_matrix.core.answers.speed import milliseconds
@@ -56,8 +55,13 @@ def fixes(judgement: Judgement) -> Fixes:
         fix.now.ap_drop is not None and fix.reaches.ap_drop is not None for fix in found
     )
     reference = judgement.reference_ap
-    gains = [_ap_gain(fix, reference) if ap else _db_gain(fix, judgement.heads) for fix in found]
-    most = max((abs(gain) for gain in gains if gain is not None), default=0.0) or 1.0
+    gains = [
+        _ap_gain(fix, reference)
+        if ap
+        else max(present(_gain_of(fix, head) for head in judgement.heads), key=abs, default=None)
+        for fix in found
+    ]
+    most = max(map(abs, present(gains)), default=0.0) or 1.0
     return Fixes(
         "AP" if ap else "dB",
         tuple(
@@ -97,10 +101,6 @@ def _gain_of(fix: Fix, head: str) -> float | None:
     """Returns what the two that are shown differ by."""
     now, then = fix.now.sqnr_db.get(head), fix.reaches.sqnr_db.get(head)
     return None if now is None or then is None else db_apart(then, now)
-
-
-def _db_gain(fix: Fix, heads: Sequence[str]) -> float | None:
-    return max(present(_gain_of(fix, head) for head in heads), key=abs, default=None)
 
 
 def _then(judgement: Judgement, fix: Fix, *, ap: bool) -> str:

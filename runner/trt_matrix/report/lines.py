@@ -77,7 +77,11 @@ def panel(
     longest = CHARACTER * max(len(text) for _, text, _ in ends) + 8
     right = round(min(max(longest, LEAST_RIGHT), MOST_RIGHT))
     axis = _Axis(low - room if least is None else least, high + room, len(names), right)
-    parts = [*axis.grid(), *axis.names(names), *_gates(axis, gates), *_marks(axis, names, steps)]
+    parts = [*axis.grid(), *axis.names(names)]
+    parts += [
+        f'<path class="gateline" d="M{LEFT} {axis.y(gate)}H{axis.end}"/>' for gate, _ in gates
+    ]
+    parts += _marks(axis, names, steps)
     for line in lines:
         parts += _line(axis, line)
     parts += [
@@ -144,10 +148,6 @@ class _Axis:
             for index, name in enumerate(names)
             if index in chosen
         ]
-
-
-def _gates(axis: _Axis, gates: Sequence[tuple[float, str]]) -> list[str]:
-    return [f'<path class="gateline" d="M{LEFT} {axis.y(gate)}H{axis.end}"/>' for gate, _ in gates]
 
 
 def _marks(axis: _Axis, names: Sequence[str], steps: Sequence[tuple[int, str]]) -> list[str]:

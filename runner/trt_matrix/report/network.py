@@ -128,7 +128,7 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
     )
     known = measures(judgement)
     contents = [[layers[place] for place in box] for box in folded.boxes]
-    heads = _heads_of(network)
+    heads = [tuple(network.heads.index(head) for head in part.heads) for part, _ in network.layers]
     rows = row_ids(table)
     return Drawing(
         boxes=tuple(
@@ -150,11 +150,6 @@ def drawing(judgement: Judgement, table: Layers | None) -> Drawing | None:
         folded=any(_main(content)[1] > 1 for content in contents),
         not_drawn=_not_drawn(known, {layer.name for layer in layers}),
     )  # fmt: skip
-
-
-def _heads_of(network: NetworkMap) -> list[tuple[int, ...]]:
-    """Returns of each layer the places of the heads that depend on it."""
-    return [tuple(network.heads.index(head) for head in part.heads) for part, _ in network.layers]
 
 
 def _items(

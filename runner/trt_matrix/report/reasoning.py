@@ -17,6 +17,7 @@ from trt_matrix.core.boxes.results import BoxErrors
 from trt_matrix.core.cells import TableSource
 from trt_matrix.core.collecting import distinct, grouped, present
 from trt_matrix.core.judgement import CellResult, HeadResult, Judgement
+from trt_matrix.core.metrics import sqnr_db
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import count, listed, span, verb
 from trt_matrix.report import images as calibration_images
@@ -159,7 +160,9 @@ def limit(judgement: Judgement) -> str:
             if limits:
                 way = f"{WAYS[implicit]}{' and weights per tensor' if per_tensor else ''}"
                 worst = max(row.budget.observed for row in mine if row.budget)
-                parts.append(f"{span(limits)} dB {way} (observed at worst {_db(worst)} dB)")
+                parts.append(
+                    f"{span(limits)} dB {way} (observed at worst {fixed(sqnr_db(worst)) if worst > 0 else '∞'} dB)"
+                )
         if parts:
             told.append(f"{head} {', '.join(parts)}")
     if not told:
@@ -197,10 +200,6 @@ def _beyond(judgement: Judgement, heads: Sequence[HeadResult]) -> str:
     if limited:
         told.append(f"For {listed(limited, 3)} most of what is lost is 8 bits' own all the same.")
     return " ".join(told)
-
-
-def _db(nmse: float) -> str:
-    return fixed(-10 * math.log10(nmse)) if nmse > 0 else "∞"
 
 
 def harm(judgement: Judgement) -> str:

@@ -81,9 +81,9 @@ def image_fixes(now: CellResult, report: CalibrationReport | None) -> Iterator[F
 
 def _hopeless(now: CellResult, report: CalibrationReport) -> bool:
     """Whether no table of any images is known to keep more of a bad head, as far as its own algorithm goes."""
-    bad = bad_heads(now)
+    bad = set(bad_heads(now))
     costs = {cost.head: cost.loss_db for cost in report.costs if cost.head in bad}
-    return bool(costs) and set(bad) <= set(costs) and max(costs.values()) < WORTH
+    return bool(costs) and bad == set(costs) and max(costs.values()) < WORTH
 
 
 def no_images(now: CellResult, report: CalibrationReport | None) -> Iterator[str]:

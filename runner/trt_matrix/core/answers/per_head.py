@@ -15,7 +15,7 @@ from trt_matrix.core.answers.verdict_groups import VERSIONS
 from trt_matrix.core.answers.wide import wide_sentence
 from trt_matrix.core.cells import Status
 from trt_matrix.core.collecting import distinct, present
-from trt_matrix.core.judgement import CellResult, HeadResult
+from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.manifest import WideWeight
 from trt_matrix.core.severity import Severity
 from trt_matrix.core.shares import shares_of
@@ -97,7 +97,10 @@ def _answer(
     matters = severity.worst(
         (
             *(finding.severity for finding in told_findings if not finding.beaten),
-            *(_row_severity(row.head) for row in (*judged, *_floats(rows))),
+            *(
+                Severity.SEVERE if head.passed is False else severity.of_boxes(head.boxes)
+                for _, head in (*judged, *_floats(rows))
+            ),
         )
     )
     lost = severity.worst(severity.of_boxes(row.boxes) for _, row in rows)
@@ -158,10 +161,6 @@ def _floats(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if not row.result.pass_.is_int8]
 
 
-def _row_severity(head: HeadResult) -> Severity:
-    return Severity.SEVERE if head.passed is False else severity.of_boxes(head.boxes)
-
-
 def accused(found: Sequence[Finding]) -> frozenset[str]:
     """Returns the environments in which the version, or something that only it has, is named."""
     return frozenset(
@@ -192,11 +191,14 @@ def _unseen(
         unseen.append(
             ("what 8 bits must cost, since some tables are not known", "record every table")
         )
-    if boxless or _beside_boxes(int8):
+    unknown = [row for row in int8 if row.head.boxes is None]
+    # Boxes may be made of other heads alone: of a class of the whole image there are none.
+    beside = any(other.boxes for row in int8 for other in row.result.heads)
+    if boxless or (len(unknown) == len(int8) and beside):
         # No number of dB is safe in every application: only a gate says what this one bears.
         if any(row.head.passed is None for row in int8):
             unseen.append((BEARABLE, GATE_SAYS))
-    elif any(row.head.boxes is None for row in int8):
+    elif unknown:
         # A head whose objects all became background can keep 27 dB, and a gate of 20.
         unseen.append((BOXES, DECODE_SAYS))
     if any(Kind.NOT_COMPARABLE in row.head.kinds for row in rows):
@@ -213,13 +215,6 @@ def _unseen(
         names = listed(environments_of(single), 3)
         unseen.append((f"another build of {names}", "measure with 2 repeats or more"))
     return unseen
-
-
-def _beside_boxes(int8: Sequence[Row]) -> bool:
-    """Whether boxes are made of other heads alone: of a class of the whole image there are none."""
-    return all(row.head.boxes is None for row in int8) and any(
-        other.boxes for row in int8 for other in row.result.heads
-    )
 
 
 def _no_fault(

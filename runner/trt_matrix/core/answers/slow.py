@@ -50,8 +50,9 @@ def with_slow(judgement: Judgement, records: Iterable[Record], times_of: TimesOf
         record, base = by_id.get(cell.id), fp32.get((cell.environment, cell.device))
         if pair.faster or record is None or base is None:
             continue
-        if busy := next(filter(None, map(_disturbed, (record, base))), None):
-            reasons = [_Reason(SlowCause.DISTURBED, f"What was timed was disturbed: {busy}.")]
+        # Repeats that were disturbed and do not count say nothing.
+        if busy := [disturbed(side) for side in (record, base) if latency_disturbed(side)]:
+            reasons = [_Reason(SlowCause.DISTURBED, f"What was timed was disturbed: {busy[0]}.")]
         else:
             sides = (
                 _Side.of(record, judgement.layers, times_of),
@@ -104,11 +105,6 @@ class _Reason(NamedTuple):
     text: str
     clause: str = ""
     """For the second line of the headline."""
-
-
-def _disturbed(record: Record) -> str | None:
-    """Returns what disturbed the repeats that count; None where those that were disturbed do not."""
-    return disturbed(record) if latency_disturbed(record) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
         by_boxes = all(map(_makes_boxes_with_others, of_way))
 
         def loss(rows: Sequence[Row], *, boxes: bool = by_boxes) -> tuple[float, float]:
-            return _mean_lost(rows) if boxes else 0.0, _mean_log(rows)
+            logs = [math.log(max(row.head.error.nmse or 0.0, 1e-30)) for row in rows]
+            return _mean_lost(rows) if boxes else 0.0, sum(logs) / len(logs)
 
         places: set[CellPlace] = set()
         passes = grouped((row.result.pass_.name, row) for row in of_way)
@@ -62,7 +63,3 @@ def _mean_lost(rows: Iterable[Row]) -> float:
     """Returns the mean share of boxes that are lost."""
     shares = [row.boxes.total.lost_share or 0.0 for _, row in rows if row.boxes]
     return sum(shares) / len(shares)
-
-
-def _mean_log(rows: Sequence[Row]) -> float:
-    return sum(math.log(max(row.head.error.nmse or 0.0, 1e-30)) for row in rows) / len(rows)

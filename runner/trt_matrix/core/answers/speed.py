@@ -111,7 +111,8 @@ def _device(device: str, some: Sequence[SpeedPair], why: Mapping[str, SlowInt8])
             return f"Whether INT8 is faster than FP32 {where} is not decided{since}."
         return f"INT8 is no faster than FP32 {where}."
     rest = f"; in {len(open_)} that is not decided{since}" if open_ else ""
-    which = f" ({_cell(slower[0])})" if len(slower) == 1 else ""
+    named = [f"{pair.result.environment}, {pair.result.pass_.name}" for pair in slower]
+    which = f" ({named[0]})" if len(named) == 1 else ""
     if not faster:
         return (
             f"INT8 is slower than FP32 in {len(slower)} of {len(some)} cells{which} {where}{rest}."
@@ -145,11 +146,6 @@ def _clause(those: Sequence[SlowInt8], *, of: int) -> str:
     rest = len(those) - 1
     others = f"all {rest} others" if rest == of - 1 else f"{rest} more of {of}"
     return f"{worst.clause}, and the like in {'the other' if of == 2 else others}"
-
-
-def _cell(pair: SpeedPair) -> str:
-    cell = pair.result.cell
-    return f"{cell.environment}, {cell.pass_.name}"
 
 
 def milliseconds(*seconds: float) -> tuple[str, ...]:

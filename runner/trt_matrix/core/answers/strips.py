@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.degree import degree, state
-from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answers.rows import int8_of, rows_of
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.collecting import present
 from trt_matrix.core.fix import Basis, Fix
-from trt_matrix.core.judgement import HeadResult, Judgement
+from trt_matrix.core.judgement import Judgement
 from trt_matrix.core.rounding import ap_drop
 from trt_matrix.core.shares import Shares
 
@@ -77,7 +77,9 @@ def strips(judgement: Judgement) -> tuple[Strip, ...]:
 def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
     rows = rows_of(head, judgement.judged)
     spoken = [row.head for row in speaking(int8_of(rows))]
-    worst = _judged_by(rows, answer) or next(iter(spoken), None)
+    cell = answer.shares.cell if answer and answer.shares else None
+    # The cell whose error is taken apart.
+    worst = next((row.head for row in rows if row.result.id == cell), next(iter(spoken), None))
     boxes = [row.boxes for row in spoken if row.boxes and row.boxes.total.reference]
     drops = [box for box in boxes if box.ap_drop is not None]
     deepest = max(drops, key=lambda errors: errors.ap_drop or 0.0, default=None)
@@ -106,12 +108,6 @@ def _strip(judgement: Judgement, head: str, answer: Answer | None) -> Strip:
         reaches=reaches,
         measured=measured,
     )
-
-
-def _judged_by(rows: Sequence[Row], answer: Answer | None) -> HeadResult | None:
-    """Returns the cell whose error is taken apart; None where none is."""
-    cell = answer.shares.cell if answer and answer.shares else None
-    return next((row for result, row in rows if result.id == cell), None)
 
 
 def remedy(judgement: Judgement, head: str, answer: Answer | None) -> tuple[str, str, bool | None]:

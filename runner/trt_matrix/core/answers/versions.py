@@ -11,7 +11,7 @@ from trt_matrix.core.collecting import distinct, present
 from trt_matrix.core.factors.cell_factors import CHOSEN
 from trt_matrix.core.factors.words import reasons
 from trt_matrix.core.judgement import HeadResult
-from trt_matrix.core.reduced.told import converted_sentences
+from trt_matrix.core.reduced.conversion_sentences import converted_sentences
 from trt_matrix.core.verdicts.verdict import Kind
 from trt_matrix.core.words import listed, span, verb
 

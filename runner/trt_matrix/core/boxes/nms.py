@@ -92,10 +92,10 @@ COCO_SIZES = (
 
 def concatenate(parts: Sequence[Boxes]) -> Boxes:
     """Returns the boxes of all parts, one after another."""
-    if not parts:
-        return Boxes(
-            np.empty((0, 4)), np.empty(0, np.float32), np.empty(0, np.intp), np.empty(0, np.intp)
-        )
+    none = Boxes(
+        np.empty((0, 4)), np.empty(0, np.float32), np.empty(0, np.intp), np.empty(0, np.intp)
+    )
+    parts = parts or [none]
     return Boxes(
         np.concatenate([part.corners for part in parts]),
         np.concatenate([part.scores for part in parts]),

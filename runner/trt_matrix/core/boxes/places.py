@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,14 +41,11 @@ class Places:
 
     def take(self, rows: Indices) -> "Places":
         """Returns the places of these rows; none are known where rows lie anywhere."""
-        some = [
+        cells, strides, priors = (
             array[rows] if len(array) else array
             for array in (self.cells, self.strides, self.priors)
-        ]
-        cells, strides, priors = some
-        return Places(
-            cells=cells, strides=strides, priors=priors, grids=self.grids, image=self.image
         )
+        return replace(self, cells=cells, strides=strides, priors=priors)
 
 
 def grid(image_size: tuple[int, int], stride: int) -> tuple[int, int]:

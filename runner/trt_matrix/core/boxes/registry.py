@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from trt_matrix.core.boxes import decoders
 from trt_matrix.core.boxes.decoding import refuse
 from trt_matrix.core.boxes.styles import Proposal, SeenOutput, Style
+from trt_matrix.core.collecting import present
 from trt_matrix.core.manifest import RecordedDecode
 
 
-def found() -> Iterator[Style]:
+def every() -> Iterator[Style]:
     """Yields the styles of every module in `decoders`, by the modules' names."""
-    for module in sorted(module.name for module in pkgutil.iter_modules(decoders.__path__)):
-        yield from importlib.import_module(f"{decoders.__name__}.{module}").STYLES
+    for name in sorted(module.name for module in pkgutil.iter_modules(decoders.__path__)):
+        yield from importlib.import_module(f"{decoders.__name__}.{name}").STYLES
 
 
 def by_name(styles: Iterator[Style]) -> Mapping[str, Style]:
@@ -27,7 +28,7 @@ def by_name(styles: Iterator[Style]) -> Mapping[str, Style]:
     return named
 
 
-STYLES: Mapping[str, Style] = by_name(found())
+STYLES: Mapping[str, Style] = by_name(every())
 """Name → style."""
 
 
@@ -49,10 +50,6 @@ def recognised(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> tuple[P
 
     `image` is height and width of the network's input in pixels.
     """
-    fitting = tuple(
-        proposal
-        for style in STYLES.values()
-        if (proposal := style.recognise(outputs, image)) is not None
-    )
-    sure = tuple(one for one in fitting if not one.doubt)
-    return sure if len(sure) == 1 else fitting
+    fitting = present(style.recognise(outputs, image) for style in STYLES.values())
+    sure = [proposal for proposal in fitting if not proposal.doubt]
+    return tuple(sure if len(sure) == 1 else fitting)

@@ -26,7 +26,7 @@ from trt_matrix.core.boxes.decoding import refuse
 from trt_matrix.core.boxes.nms import Boxes, Floats, concatenate, suppress
 from trt_matrix.core.boxes.places import Level, Places, grid, level_of, places
 from trt_matrix.core.boxes.styles import Detector, Output, PositionGate, Recognise, Shapes, Style
-from trt_matrix.core.manifest import DecodedHead, RecordedDecode, Role
+from trt_matrix.core.manifest import RecordedDecode, Role
 
 Parts = Mapping[Role, Output]
 """Role → values, shape (rows, channels)."""
@@ -130,8 +130,17 @@ def style(
 
 
 def _detector(decode: RecordedDecode, form: Rows) -> Detector:
+    heads = [head.head for head in decode.heads]
     groups = [
-        (group, _places(decode, form, group), _first(decode, group))
+        (
+            group,
+            places(
+                _levels(decode, form, group.stride),
+                decode.image_size,
+                clip_priors=decode.clip_priors,
+            ),
+            min(map(heads.index, group.heads.values())),
+        )
         for group in _groups(decode, form)
     ]
 
@@ -183,16 +192,6 @@ def _candidates(
     ).usable()
 
 
-def _first(decode: RecordedDecode, group: _HeadGroup) -> int:
-    heads = [head.head for head in decode.heads]
-    return min(heads.index(head) for head in group.heads.values())
-
-
-def _places(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> Places:
-    levels = _levels(decode, form, group.stride)
-    return places(levels, decode.image_size, clip_priors=decode.clip_priors)
-
-
 def _groups(decode: RecordedDecode, form: Rows) -> tuple[_HeadGroup, ...]:
     """Raises DecodeError where the heads' roles and strides make no boxes."""
     roles = ", ".join(form.channels)
@@ -210,10 +209,11 @@ def _groups(decode: RecordedDecode, form: Rows) -> tuple[_HeadGroup, ...]:
         if head.role not in form.channels:
             refuse(f"head {head.head!r}: {decode.style} has no role {head.role}; it has {roles}")
         others = by_stride.setdefault(head.stride, {})
+        where = f"stride {head.stride}" if head.stride else "all strides"
         if head.role in others:
             refuse(
                 f"heads {others[head.role]!r} and {head.head!r} both hold {head.role} of "
-                f"{_of(head)}: give each the stride of its cells"
+                f"{where}: give each the stride of its cells"
             )
         others[head.role] = head.head
     for stride, heads in by_stride.items():
@@ -228,10 +228,6 @@ def _groups(decode: RecordedDecode, form: Rows) -> tuple[_HeadGroup, ...]:
     if not groups:
         refuse("decode.heads is empty: name the outputs that hold boxes")
     return tuple(groups)
-
-
-def _of(head: DecodedHead) -> str:
-    return f"stride {head.stride}" if head.stride else "all strides"
 
 
 def _levels(decode: RecordedDecode, form: Rows, stride: int) -> tuple[Level, ...]:

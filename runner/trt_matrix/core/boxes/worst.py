@@ -1,5 +1,6 @@
 """The images on which most changed, with both sets of boxes: what a person looks at first."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from trt_matrix.core.boxes.evidence import BoxEvidence, OutputGoneError, Outputs
 from trt_matrix.core.boxes.matching import Matching, fates, pair, worst_images
 from trt_matrix.core.boxes.nms import Boxes
 from trt_matrix.core.boxes.results import Fate, ShownBox, WorstImage
+from trt_matrix.core.collecting import grouped
 
 EACH = 2
 """Images for each head of each cell."""
@@ -23,15 +25,15 @@ def worst(
 
     `cells`: id → outputs of one repeat.
     """
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for cell, outputs in cells.items():
-        alike.setdefault(tuple(outputs[head].sha256 for head in boxes.heads), []).append(cell)
+    alike = grouped(
+        (tuple(outputs[head].sha256 for head in boxes.heads), cell)
+        for cell, outputs in cells.items()
+    )
     images: list[WorstImage] = []
     for group in alike.values():
-        try:
+        # Of older runs its counts are known from before, its boxes are not.
+        with contextlib.suppress(OutputGoneError):
             images += _of_group(boxes, reference, cells[group[0]], tuple(group))
-        except OutputGoneError:
-            continue  # its counts are known from before, its boxes are not
     images.sort(key=lambda image: -image.changed)
     return tuple(images[:MOST])
 
@@ -41,17 +43,18 @@ def _of_group(
 ) -> list[WorstImage]:
     settings = matching_of(boxes.decode)
     sums = boxes.changes_of(outputs, reference)
-    wanted: dict[int, list[str]] = {}
-    for head in boxes.heads:
-        for image in worst_images(sums[:, boxes.indices(head)], EACH):
-            wanted.setdefault(image, []).append(head)
+    wanted = grouped(
+        (image, head)
+        for head in boxes.heads
+        for image in worst_images(sums[:, boxes.indices(head)], EACH)
+    )
     if not wanted:
         return []
     before, after = boxes.boxes_of(reference), boxes.boxes_of(outputs)
     images = []
     for image, heads in wanted.items():
         place = boxes.images[image]
-        shown_boxes, other = _shown(before[image], after[image], boxes.heads, settings)
+        shown, shown_test = _shown(before[image], after[image], boxes.heads, settings)
         images.append(
             WorstImage(
                 file_name=place.file_name,
@@ -59,8 +62,8 @@ def _of_group(
                 height=place.height,
                 cells=cells,
                 heads=tuple(heads),
-                reference=shown_boxes,
-                test=other,
+                reference=shown,
+                test=shown_test,
             )
         )
     return images

@@ -11,7 +11,7 @@ from trt_matrix.core.calibration.ranges import BEYOND, Unseen
 from trt_matrix.core.calibration.report import Claim, Concern, Cost, FedTable, LeftOutImage, Trial
 from trt_matrix.core.calibration.sizes import Size
 from trt_matrix.core.collecting import distinct
-from trt_matrix.core.words import count, listed, span, verb
+from trt_matrix.core.words import capital, count, listed, span
 
 NAMED = 3
 """Images, tensors and heads that a sentence names."""
@@ -28,52 +28,59 @@ WORTH = 1.0
 BETTER_AP50 = 0.02
 """AP50 that another preprocessing must gain at least, with 95 %."""
 
-Found = Iterator[Claim]
+Claims = Iterator[Claim]
 
 
-def likeness_claims(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
+def likeness_claims(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Claims:
     """Yields what near-identical images there are, across the sets and within them."""
     yield from _overlap(likeness, files, evaluation)
     flat, others = len(likeness.flat), likeness.evaluation_flat
-    for groups, number, of, whose, harm in (
-        (
-            likeness.scenes,
-            likeness.compared[0] - flat,
-            len(files),
-            "calibration",
-            "they count little more than one image each; take few of each scene",
-        ),
-        (
-            likeness.evaluation_scenes,
-            likeness.compared[1] - others,
-            len(evaluation),
-            "evaluation",
-            "intervals over images are too narrow; take few of each scene",
-        ),
-    ):
-        own = number - sum(len(group) - 1 for group in groups)
-        if number and own < FEW_SCENES * number:
-            # Of two neighbours nobody knows whether they are frames or copies.
-            film = len(groups[0]) >= LEAST_FRAMES and in_a_row(groups)
-            frames = ", mostly neighbours by name, as frames of a video" if film else ""
-            which = f" of {of:,} that can be compared" if number < of else ""
-            yield Claim(
-                concern=Concern.SCENES,
-                text=f"The {count(number, f'{whose} image')}{which} show {count(own, 'scene')}: the largest has "
-                f"{count(len(groups[0]), 'nearly identical image')}{frames}.",
-                advice=f"{harm[:1].upper()}{harm[1:]}.",
-            )
-    here, there = (
-        amount / (of or 1) for amount, of in zip((flat, others), likeness.compared, strict=True)
+    here, there = likeness.compared
+    yield from _scenes(
+        likeness.scenes,
+        here - flat,
+        len(files),
+        "calibration",
+        "They count little more than one image each; take few of each scene.",
     )
-    if here >= FLAT and here >= 2 * there:
+    yield from _scenes(
+        likeness.evaluation_scenes,
+        there - others,
+        len(evaluation),
+        "evaluation",
+        "Intervals over images are too narrow; take few of each scene.",
+    )
+    share = flat / (here or 1)
+    if share >= FLAT and share >= 2 * others / (there or 1):
         yield Claim(
             concern=Concern.FLAT,
-            text=f"{flat} of {count(likeness.compared[0], 'calibration image')} {verb('is', [''] * flat)} dark or of one "
-            f"colour, and {others} of {count(likeness.compared[1], 'evaluation image')}: see "
-            f"{_names(likeness.flat, files)}.",
+            text=f"{flat} of {count(here, 'calibration image')} {_is(flat)} dark or of one "
+            f"colour, and {others} of {count(there, 'evaluation image')}: see "
+            f"{listed([_short(files[index]) for index in likeness.flat], NAMED)}.",
             advice="Take such images out: they show no layer anything.",
         )
+
+
+def _scenes(
+    groups: Sequence[Sequence[int]], number: int, of: int, whose: str, advice: str
+) -> Claims:
+    """Yields that so many comparable images of a set are few scenes."""
+    own = number - sum(len(group) - 1 for group in groups)
+    if number and own < FEW_SCENES * number:
+        # Of two neighbours nobody knows whether they are frames or copies.
+        film = len(groups[0]) >= LEAST_FRAMES and in_a_row(groups)
+        frames = ", mostly neighbours by name, as frames of a video" if film else ""
+        which = f" of {of:,} that can be compared" if number < of else ""
+        yield Claim(
+            concern=Concern.SCENES,
+            text=f"The {count(number, f'{whose} image')}{which} show {count(own, 'scene')}: the largest has "
+            f"{count(len(groups[0]), 'nearly identical image')}{frames}.",
+            advice=advice,
+        )
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def likeness_well(likeness: Likeness) -> str | None:
@@ -92,7 +99,7 @@ def holds_evaluation(likeness: Likeness) -> bool:
     return copies > 0.5 * likeness.compared[1]
 
 
-def _overlap(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Found:
+def _overlap(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]) -> Claims:
     copies = [twins for twins in likeness.across if twins.cosine >= COPY]
     scenes = [twins for twins in likeness.across if twins.cosine < COPY]
     for twins, what in (
@@ -104,7 +111,7 @@ def _overlap(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]
         first = twins[0]
         mirrored = sum(twin.mirrored for twin in twins)
         turned = f" ({mirrored} of them mirrored)" if mirrored else ""
-        are = f"{len(twins)} of {likeness.compared[1]} evaluation images {verb('is', [''] * len(twins))}"
+        are = f"{len(twins)} of {likeness.compared[1]} evaluation images {_is(len(twins))}"
         every = len(twins) == likeness.compared[1]
         yield Claim(
             concern=Concern.OVERLAP,
@@ -117,7 +124,7 @@ def _overlap(likeness: Likeness, files: Sequence[str], evaluation: Sequence[str]
         )
 
 
-def set_claims(differences: Sequence[SetDifference], exchanged: float | None) -> Found:
+def set_claims(differences: Sequence[SetDifference], exchanged: float | None) -> Claims:
     """Yields in what the fed images of the two sets are not alike."""
     if exchanged is not None:
         yield Claim(
@@ -131,7 +138,7 @@ def set_claims(differences: Sequence[SetDifference], exchanged: float | None) ->
     others = [
         difference
         for difference in differences
-        if not (exchanged is not None and difference.measure == "red less blue")
+        if exchanged is None or difference.measure != "red less blue"
     ]
     if others:
         share = min(max(other.share, 1 - other.share) for other in others)
@@ -143,7 +150,7 @@ def set_claims(differences: Sequence[SetDifference], exchanged: float | None) ->
         )
 
 
-def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Found:
+def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Claims:
     """Yields that evaluation images go where no calibration image did."""
     sure = [unseen for unseen in unseens if unseen.sure]
     if not sure:
@@ -151,11 +158,9 @@ def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Found
     heads = distinct(head for unseen in sure for head in unseen.heads)
     behind = f" behind {listed(heads, NAMED)}" if heads else ""
     first = sure[0]
-    reach = (
-        f"{first.factor:.1f} times what calibration showed"
-        if first.seen > 0
-        else "where calibration showed zeros alone"
-    )
+    reach = "where calibration showed zeros alone"
+    if first.seen > 0:
+        reach = f"{first.factor:.1f} times what calibration showed"
     yield Claim(
         concern=Concern.UNSEEN,
         text=f"{len(sure)} of {count(tensors, 'tensor')}{behind} reach more than {BEYOND} times the largest "
@@ -165,7 +170,7 @@ def unseen_claims(unseens: Sequence[Unseen], images: int, tensors: int) -> Found
     )
 
 
-def without_claims(withouts: Sequence[LeftOutImage], least_db: float) -> Found:
+def without_claims(withouts: Sequence[LeftOutImage], least_db: float) -> Claims:
     """Yields which image decides ranges, where leaving it out changes a head by the least effect."""
     for without in withouts:
         changed = [(head, gain) for head, gain in without.gains_db if abs(gain) >= least_db]
@@ -184,7 +189,7 @@ def without_claims(withouts: Sequence[LeftOutImage], least_db: float) -> Found:
         )
 
 
-def size_claims(sizes: Sequence[Size], images: int, evaluation: int, source: str) -> Found:
+def size_claims(sizes: Sequence[Size], images: int, evaluation: int, source: str) -> Claims:
     """Yields which objects the calibration set lacks."""
     for size in sizes:
         if size.lacking:
@@ -195,13 +200,13 @@ def size_claims(sizes: Sequence[Size], images: int, evaluation: int, source: str
             )
             yield Claim(
                 concern=Concern.SIZES,
-                text=f"{_capital(having)} among {count(images, 'calibration image')}, {size.evaluation:,} in "
+                text=f"{capital(having)} among {count(images, 'calibration image')}, {size.evaluation:,} in "
                 f"{size.evaluation_images} of {count(evaluation, 'evaluation image')} ({source}).",
                 advice=f"Add images with {size.name} objects to the calibration set.",
             )
 
 
-def curve_claims(curves: Sequence[Curve], algorithm: str | None) -> Found:
+def curve_claims(curves: Sequence[Curve], algorithm: str | None) -> Claims:
     """Yields whether more images would help; nothing where that is not decided."""
     for trend, begin, advice in (
         (Trend.GAINS, "More calibration images still help", "Calibrate on more images."),
@@ -237,7 +242,7 @@ def enough(curves: Sequence[Curve], least_db: float) -> str | None:
 
 def order_claims(
     found: Sequence[tuple[str, float]], algorithm: str | None, least_db: float
-) -> Found:
+) -> Claims:
     """Yields that the order of the images decides, where it moves a head by the least effect."""
     moved = [(head, db) for head, db in found if db >= least_db]
     if moved:
@@ -256,7 +261,7 @@ def order_kept(found: Sequence[tuple[str, float]], algorithm: str | None) -> str
     return f"the order of the images moves heads {by} ({algorithm})"
 
 
-def table_claims(tables: Sequence[FedTable]) -> Found:
+def table_claims(tables: Sequence[FedTable]) -> Claims:
     """Yields which tables were made with another preprocessing."""
     for table in tables:
         if not table.nearest.named:
@@ -276,7 +281,7 @@ def table_claims(tables: Sequence[FedTable]) -> Found:
         )
 
 
-def trial_claims(trials: Sequence[Trial]) -> Found:
+def trial_claims(trials: Sequence[Trial]) -> Claims:
     """Yields that the float network itself finds more with another preprocessing."""
     fed = next((trial for trial in trials if trial.form == AS_FED), None)
     better = [
@@ -294,7 +299,7 @@ def trial_claims(trials: Sequence[Trial]) -> Found:
     )
 
 
-def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
+def costs_told(costs: Sequence[Cost]) -> str:
     """Returns the bound on what other images can give: the answer in one sentence; empty where none is known.
 
     The evaluation images' own table has seen what it is judged on: what it keeps more is the most that other
@@ -302,7 +307,7 @@ def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
     """
     if not costs:
         return ""
-    lost = [cost for cost in costs if cost.loss_db >= least_db]
+    lost = [cost for cost in costs if cost.loss_db >= WORTH]
     names = listed(distinct(cost.algorithm for cost in lost or costs))
     if not lost:
         most = max(cost.loss_db for cost in costs)
@@ -318,16 +323,8 @@ def costs_told(costs: Sequence[Cost], least_db: float = WORTH) -> str:
     )
 
 
-def _names(indices: Sequence[int], files: Sequence[str]) -> str:
-    return listed([_short(files[index]) for index in indices], NAMED)
-
-
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _percent(distance: float) -> str:

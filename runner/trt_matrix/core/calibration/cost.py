@@ -1,6 +1,6 @@
 """What the choice of calibration images costs each head: S(T) against S(T'), T' of the evaluation images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trt_matrix.core.calibration.report import Cost
 from trt_matrix.core.manifest import Manifest
@@ -15,32 +15,31 @@ def costs(manifest: Manifest, heads: Sequence[MeasuredHead]) -> tuple[Cost, ...]
     Of several tables that cells ran with, the one that keeps most: what another algorithm costs is not the
     images'.
     """
+    of_heads = (list(_costs(manifest, head)) for head in heads)
+    return tuple(
+        max(of_head, key=lambda cost: (cost.kept_db, cost.algorithm))
+        for of_head in of_heads
+        if of_head
+    )
+
+
+def _costs(manifest: Manifest, head: MeasuredHead) -> Iterator[Cost]:
     images = manifest.facts.get("images", {}).get("calibration", {}).get("array_sha256")
     others = of_evaluation(manifest)
-    found = []
-    for head in heads:
-        used = {(cell.placement, cell.table) for cell in head.cells if cell.table}
-        mine = []
-        for placement, table in used:
-            facts = manifest.tables.get(table or "", {})
-            algorithm = facts.get("algorithm")
-            same = (placement or "", others.get(algorithm, ""))
-            here = (placement or "", table or "")
-            # Only of tables that these images made: of another program's nobody knows them.
-            if facts.get("images_sha256") != images or images is None:
-                continue
-            if here not in head.simulations or same not in head.simulations:
-                continue
-            kept, possible = (sqnr_db(head.simulations[key].nmse) for key in (here, same))
+    for placement, table in {
+        (cell.placement or "", cell.table) for cell in head.cells if cell.table
+    }:
+        facts = manifest.tables.get(table or "", {})
+        algorithm = facts.get("algorithm")
+        keys = (placement, table or ""), (placement, others.get(algorithm, ""))
+        # Only of tables that these images made: of another program's nobody knows them.
+        ours = images is not None and facts.get("images_sha256") == images
+        if ours and all(key in head.simulations for key in keys):
+            kept, possible = (sqnr_db(head.simulations[key].nmse) for key in keys)
             if kept is not None and possible is not None:
-                mine.append(
-                    Cost(
-                        head=head.head,
-                        algorithm=str(algorithm),
-                        kept_db=kept,
-                        possible_db=possible,
-                    )
+                yield Cost(
+                    head=head.head,
+                    algorithm=str(algorithm),
+                    kept_db=kept,
+                    possible_db=possible,
                 )
-        if mine:
-            found.append(max(mine, key=lambda cost: (cost.kept_db, cost.algorithm)))
-    return tuple(found)

@@ -87,26 +87,26 @@ def forms(fed: Pixels) -> tuple[PixelForm, ...]:
 
 def with_exchanged(known: Sequence[PixelForm]) -> tuple[PixelForm, ...]:
     """Returns the forms, and each of three channels with red and blue exchanged."""
-    return (*known, *(_exchanged(form) for form in known if len(form.pixels.mean) == 3))
-
-
-def _exchanged(form: PixelForm) -> PixelForm:
     told = "red and blue exchanged"
-    name = told if form.name == AS_FED else f"{form.name}, {told}"
-    return replace(form, name=name, exchanged=True)
+    exchanged = (
+        replace(
+            form,
+            name=told if form.name == AS_FED else f"{form.name}, {told}",
+            exchanged=True,
+        )
+        for form in known
+        if len(form.pixels.mean) == 3
+    )
+    return (*known, *exchanged)
 
 
 def _same(pixels: Pixels, other: Pixels) -> bool:
     """Whether no pixel becomes another value, but by SAME of the range."""
-    for channel in range(len(pixels.mean)):
-        ends = [
-            [(pixel * form.scale - form.mean[channel]) / form.std[channel] for pixel in (0, 255)]
-            for form in (pixels, other)
-        ]
-        width = abs(ends[1][1] - ends[1][0])
-        if any(abs(a - b) > SAME * width for a, b in zip(*ends, strict=True)):
-            return False
-    return True
+    channels = len(pixels.mean)
+    mine, its = (
+        form.value(np.array([[0.0] * channels, [255.0] * channels])) for form in (pixels, other)
+    )
+    return bool((np.abs(mine - its) <= SAME * np.abs(its[1] - its[0])).all())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,11 +165,13 @@ def nearest(table: Ranges, seen: Mapping[str, Sequence[Ranges]]) -> Nearest | No
 
 def _fit(name: str, table: Ranges, ranges: Sequence[Ranges]) -> Fit | None:
     fits = []
-    for one in ranges:
+    for reference in ranges:
         logs = [
-            math.log(amax / one[tensor])
+            math.log(amax / reference[tensor])
             for tensor, amax in table.items()
-            if tensor in one and why_unusable(amax) is None and why_unusable(one[tensor]) is None
+            if tensor in reference
+            and why_unusable(amax) is None
+            and why_unusable(reference[tensor]) is None
         ]
         if logs:
             distance = math.sqrt(math.fsum(log**2 for log in logs) / len(logs))

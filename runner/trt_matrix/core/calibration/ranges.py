@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trt_matrix.core.collecting import grouped
+
 BEYOND = 1.25
 """A range that is passed by less is rounding's business: 2 dB of headroom."""
 LEVEL = 0.001
@@ -127,28 +129,22 @@ def deciders(tensors: Sequence[str], calibration: Floats) -> tuple[Decider, ...]
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = order[-1] / order[-2]
     alone = np.flatnonzero((factors >= DECIDES) & np.isfinite(factors))
-    by_image: dict[int, list[int]] = {}
-    for index in alone:
-        by_image.setdefault(int(calibration[:, index].argmax()), []).append(int(index))
-    found = []
-    for image, columns in by_image.items():
-        columns.sort(key=lambda column: -factors[column])
-        found.append(
-            Decider(
-                image=image,
-                tensors=tuple(tensors[column] for column in columns),
-                factor=float(np.median(factors[columns])),
-                furthest=float(factors[columns[0]]),
-                of=len(tensors),
-            )
+    furthest_first = sorted(map(int, alone), key=lambda column: -factors[column])
+    by_image = grouped((int(calibration[:, column].argmax()), column) for column in furthest_first)
+    of_images = [
+        Decider(
+            image=image,
+            tensors=tuple(tensors[column] for column in columns),
+            factor=float(np.median(factors[columns])),
+            furthest=float(factors[columns[0]]),
+            of=len(tensors),
         )
-    return tuple(sorted(found, key=lambda decider: (-len(decider.tensors), decider.image)))
+        for image, columns in by_image.items()
+    ]
+    return tuple(sorted(of_images, key=lambda decider: (-len(decider.tensors), decider.image)))
 
 
 def suspects(tensors: Sequence[str], calibration: Floats) -> tuple[Decider, ...]:
     """Returns the few images that decide so many ranges that it is worth trying without each."""
-    if len(calibration) < 3:
-        return ()
-    return tuple(decider for decider in deciders(tensors, calibration) if decider.many)[
-        :MOST_SUSPECTS
-    ]
+    many = [decider for decider in deciders(tensors, calibration) if decider.many]
+    return tuple(many[:MOST_SUSPECTS]) if len(calibration) > 2 else ()

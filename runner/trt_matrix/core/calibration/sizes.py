@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trt_matrix.core.boxes.nms import COCO_SIZES
+from trt_matrix.core.boxes.nms import COCO_SIZES, SizeRange
 
 LEVEL = 0.001
 """Over all sizes; sets of one kind fall below in fewer than one of a thousand."""
@@ -35,31 +35,30 @@ class Size:
 
 def sizes(calibration: Areas, evaluation: Areas) -> tuple[Size, ...]:
     """Returns how many objects of each size the sets have; a box without an area is left out."""
-    found = []
-    for coco_size in COCO_SIZES:
-        here, there = (
-            [
-                sum(coco_size.low_px2 <= area < coco_size.high_px2 and area > 0 for area in areas)
-                for areas in every
-            ]
-            for every in (calibration, evaluation)
-        )
-        images, others = sum(number > 0 for number in here), sum(number > 0 for number in there)
-        rate = images / len(here) if here else 0.0
-        other_rate = others / len(there) if there else 0.0
-        found.append(
-            Size(
-                name=coco_size.name,
-                calibration=sum(here),
-                evaluation=sum(there),
-                calibration_images=images,
-                evaluation_images=others,
-                lacking=bool(here and there)
-                and rate <= RARE * other_rate
-                and fewer(images, len(here), others, len(there)) * len(COCO_SIZES) <= LEVEL,
-            )
-        )
-    return tuple(found)
+    return tuple(
+        _size(of_size.name, _numbers(of_size, calibration), _numbers(of_size, evaluation))
+        for of_size in COCO_SIZES
+    )
+
+
+def _numbers(of_size: SizeRange, areas: Areas) -> list[int]:
+    """Returns how many objects of this size each image has."""
+    low, high = of_size.low_px2, of_size.high_px2
+    return [sum(low <= area < high and area > 0 for area in image) for image in areas]
+
+
+def _size(name: str, here: Sequence[int], there: Sequence[int]) -> Size:
+    images, others = (sum(number > 0 for number in numbers) for numbers in (here, there))
+    rare = here and there and images / len(here) <= RARE * others / len(there)
+    return Size(
+        name=name,
+        calibration=sum(here),
+        evaluation=sum(there),
+        calibration_images=images,
+        evaluation_images=others,
+        lacking=bool(rare)
+        and fewer(images, len(here), others, len(there)) * len(COCO_SIZES) <= LEVEL,
+    )
 
 
 def can_tell(size: Size, images: int, evaluation: int) -> bool:

@@ -15,7 +15,7 @@ from trt_matrix.core.boxes.recognising import (
     read,
     rows_of,
 )
-from trt_matrix.core.boxes.styles import Detector, Proposal, Recognise, SeenOutput, Shapes, Style
+from trt_matrix.core.boxes.styles import Proposal, Recognise, SeenOutput, Shapes, Style
 from trt_matrix.core.manifest import RecordedDecode
 
 WHAT = {
@@ -26,10 +26,6 @@ WHAT = {
     Family.YOLOV5_DECODED: "rows of centre, size, objectness and classes in pixels: YOLOv5, v7, YOLOX decoded",
     Family.YOLOV8_DECODED: "rows of centre, size and classes in pixels: YOLOv8 and later",
 }
-
-
-def _detector(decode: RecordedDecode) -> Detector:
-    return partial(detect, decoding=decoding_of(decode))
 
 
 def _check(decode: RecordedDecode, shapes: Shapes) -> None:
@@ -159,7 +155,7 @@ STYLES = tuple(
     Style(
         name=str(family),
         what=WHAT[family],
-        detector=_detector,
+        detector=lambda decode: partial(detect, decoding=decoding_of(decode)),
         check=_check,
         gates=lambda decode: gates(decoding_of(decode)),
         settings=frozenset({"layout", "activation", "bins", "nms_iou"}),
