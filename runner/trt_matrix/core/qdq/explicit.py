@@ -88,7 +88,7 @@ def place(model: onnx.ModelProto, table: Table, options: PlacementOptions = TENS
         quantised=scales,
         skipped={
             tensor: table.unusable.get(leader[tensor], "not in the table")
-            for tensor in quantised.lacking
+            for tensor in sorted(quantised.lacking)
         },
         layers={
             node.name: EXCLUDED
