@@ -115,7 +115,7 @@ def test_options_reach_the_session(monkeypatch: pytest.MonkeyPatch, call: Call) 
     assert (config, results) == (Path("m.yaml"), Path("r"))
     assert options["select"] == ["a*", "b*"]
     assert options["offline"] is True
-    assert type(options["progress"]).__name__ == "Quiet"
+    assert type(options["progress"]).__name__ == "QuietProgress"
 
 
 @pytest.mark.parametrize("arguments", [["m.yaml"], ["-c", "m.yaml"], ["m.yaml", "-c", "m.yaml"]])
