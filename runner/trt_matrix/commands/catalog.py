@@ -108,7 +108,7 @@ def listing(for_gpu: str | None, driver: str | None) -> CatalogListing:
         return CatalogListing([CatalogRow(row) for row in catalog.rows()], None, None)
     gpu = _gpu(for_gpu)
     try:
-        version(driver or "0")
+        version("0" if driver is None else driver)
     except ValueError as error:
         raise ConfigError(DRIVER, [f"{error}; such as 535.104.05, or 535"]) from error
     return CatalogListing([_asked(row, gpu, driver) for row in catalog.rows()], gpu, driver)

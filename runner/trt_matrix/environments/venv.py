@@ -18,6 +18,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,52 +77,40 @@ def default_cache(environ: Mapping[str, str]) -> Path:
     return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "trt-matrix"
 
 
+@dataclass(kw_only=True, eq=False)
 class VenvEnvironment:
-    """One virtual environment of matrix.yaml."""
+    """One virtual environment of matrix.yaml; nothing is made before it is prepared."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        engine: str,
-        requirements: Sequence[str],
-        python: str | None,
-        cache: Path,
-        sources: Sources = USUAL,
-        wheel: Wheel | None = None,
-        pythons: tuple[tuple[int, int], tuple[int, int]] | None = None,
-    ) -> None:
-        """Makes nothing yet.
-
-        `requirements` are as pip takes them, without options; `python` as `find_python` takes it, None for the runner's own;
-        `wheel` says which TensorRT they are, `pythons` the oldest and the newest with wheels, where that is known.
-        """
-        self.name = name
-        self.engine = engine
-        self._requirements = tuple(requirements)
-        self._python = python
-        self._cache = cache
-        self._sources = sources
-        self._wheel = wheel
-        self._pythons = pythons
-        self._made: tuple[Path, Python] | None = None
+    name: str
+    engine: str
+    requirements: Sequence[str]
+    """As pip takes them, without options."""
+    python: str | None
+    """As `find_python` takes it; None for the runner's own."""
+    cache: Path
+    sources: Sources = USUAL
+    wheel: Wheel | None = None
+    """Which TensorRT they are."""
+    pythons: tuple[tuple[int, int], tuple[int, int]] | None = None
+    """The oldest and the newest with wheels, where that is known."""
+    _made: tuple[Path, Python] | None = field(default=None, init=False)
 
     def obstacle(self, device: str) -> Obstacle | str | None:
         if reason := gpu_obstacle(device):
             return reason
         driver = this_driver()
         gpus = () if device == "cpu" else meant(device, driver.gpus)
-        return self._wheel.obstacle(driver.version, gpus) if self._wheel else None
+        return self.wheel.obstacle(driver.version, gpus) if self.wheel else None
 
     def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         try:
-            with _explained(self._cache):
+            with _explained(self.cache):
                 return self._prepare(offline, transfer)
         except EnvironmentUnavailableError as error:
             raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
 
     def _prepare(self, offline: bool, transfer: Transfer) -> Identity:
-        self._cache.mkdir(parents=True, exist_ok=True)
+        self.cache.mkdir(parents=True, exist_ok=True)
         executable = self._base()
         python = _ask_base(executable)
         lock, packages = self._resolution(executable, python, offline)
@@ -139,10 +128,10 @@ class VenvEnvironment:
         return self._identity(facts)
 
     def identity(self) -> Identity | None:
-        if not self._cache.is_dir():
+        if not self.cache.is_dir():
             return None
         try:
-            with _explained(self._cache):
+            with _explained(self.cache):
                 python = _ask_base(self._base())
                 packages = _known(self._lock(python))
         except EnvironmentUnavailableError:
@@ -154,12 +143,12 @@ class VenvEnvironment:
 
     def _base(self) -> Path:
         """Returns the Python that it is made from: this tool's own, unless its version has no wheels for that."""
-        wanted = self._python
-        if wanted is None and self._pythons:
-            oldest, newest = self._pythons
+        wanted = self.python
+        if wanted is None and self.pythons:
+            oldest, newest = self.pythons
             if not oldest <= sys.version_info[:2] <= newest:
                 wanted = f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
-        return find_python(wanted, cwd=self._cache)
+        return find_python(wanted, cwd=self.cache)
 
     def to_fetch(self) -> Mapping[str, int] | None:
         """Returns package → bytes that making it fetches at most; None where it is made. Asks the index for sizes.
@@ -169,30 +158,30 @@ class VenvEnvironment:
         """
         if self.identity():
             return None
-        with _explained(self._cache):
-            self._cache.mkdir(parents=True, exist_ok=True)
+        with _explained(self.cache):
+            self.cache.mkdir(parents=True, exist_ok=True)
             executable = self._base()
             lock, _ = self._resolution(executable, _ask_base(executable), offline=False)
             return lock_bytes(lock.read_text("utf-8"))
 
     def _identity(self, facts: Mapping[str, Any]) -> Identity:
-        stated = {"kind": "venv", "requirements": list(self._requirements), **facts}
+        stated = {"kind": "venv", "requirements": list(self.requirements), **facts}
         return Identity(fingerprint=digest(facts), facts=stated)
 
     def _folder(self, facts: Mapping[str, Any]) -> Path:
-        return self._cache / "environments" / digest(facts)[:32]
+        return self.cache / "environments" / digest(facts)[:32]
 
     def _lock(self, python: Python) -> Path:
         """Returns where the packages are kept that its requirements give for `python`."""
         key = digest(
             {
-                "requirements": self._requirements,
+                "requirements": self.requirements,
                 "python": python.facts,
                 "uv": {name: os.environ[name] for name in _RESOLVED_BY if name in os.environ},
-                **self._sources.facts,
+                **self.sources.facts,
             }
         )
-        return self._cache / "resolutions" / key[:32] / "pylock.toml"
+        return self.cache / "resolutions" / key[:32] / "pylock.toml"
 
     def _make(
         self, folder: Path, lock: Path, executable: Path, python: Python, offline: bool, held: int
@@ -207,7 +196,7 @@ class VenvEnvironment:
                 version=python.version,
                 offline=offline,
                 held=held,
-                sources=self._sources,
+                sources=self.sources,
             )
         except EnvironmentUnavailableError:
             _remove(folder)  # it may be what filled the disk
@@ -217,7 +206,7 @@ class VenvEnvironment:
         self, executable: Path, python: Python, offline: bool
     ) -> tuple[Path, dict[str, Package]]:
         """Returns the file that fixes the packages, and those; found out once, then kept."""
-        _refuse_options(self._requirements)
+        _refuse_options(self.requirements)
         lock = self._lock(python)
         if packages := _known(lock):
             return lock, packages
@@ -225,18 +214,18 @@ class VenvEnvironment:
             if packages := _known(lock):
                 return lock, packages
             return lock, resolve(
-                self._requirements,
+                self.requirements,
                 python=[f"--python={executable}"],
                 version=python.version,
                 lock=lock,
                 offline=offline,
-                sources=self._sources,
+                sources=self.sources,
             )
 
     @contextlib.contextmanager
     def _locked(self, what: str) -> Iterator[int]:
         """Holds the making of `what` against other threads and processes; yields the descriptor."""
-        path = self._cache / "locks" / what
+        path = self.cache / "locks" / what
         path.parent.mkdir(exist_ok=True)
         with path.open("w") as lock:
             if not taken(lock):

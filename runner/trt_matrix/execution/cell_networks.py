@@ -1,6 +1,6 @@
 """Which network a cell runs, with which table, or why it runs none."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from trt_matrix.core.cells import Cell, Pass, Status, TableSource
 from trt_matrix.core.network.graph import GraphError
@@ -61,16 +61,14 @@ def variant_of(
     return Variant(known, table, alternatives=known_others, placed=placed)
 
 
+@dataclass(eq=False)
 class CellNetworks:
     """Gives every cell of a lane its network."""
 
-    def __init__(
-        self, wants: PassRequests, progress: Progress, tables: UsedTables, typed: TypedNetworks
-    ) -> None:
-        self.wants = wants
-        self.progress = progress
-        self.tables = tables
-        self.typed = typed
+    wants: PassRequests
+    progress: Progress
+    tables: UsedTables
+    typed: TypedNetworks
 
     def give(self, lane: DeviceLane, site: JobSite, cell: Cell) -> None:
         """Decides which network a cell runs, or why it runs none."""

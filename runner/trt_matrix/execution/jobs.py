@@ -4,7 +4,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from trt_matrix.core.cells import Status
 from trt_matrix.core.records import Calibration, Measurement, StoredObject
@@ -74,41 +74,33 @@ def _asked_as(measurement: Measurement, wanted: WantedPass) -> Measurement:
     )
 
 
+@dataclass(eq=False)
 class Jobs:
     """The jobs of one run."""
 
-    def __init__(
-        self,
-        run: RunFolder,
-        wants: PassRequests,
-        progress: Progress,
-        *,
-        fresh: bool = False,
-        watch: Watch = unwatched,
-        check: Callable[[], None] = lambda: None,
-        settled: Settled = unsettled,
-        take: Take = untaken,
-    ) -> None:
-        """Starts nothing yet.
+    run: RunFolder
+    wants: PassRequests
+    progress: Progress
+    _: KW_ONLY
+    fresh: bool = False
+    """Whether what earlier runs measured is measured again."""
+    watch: Watch = unwatched
+    """Tells what the GPU of a device does now."""
+    check: Callable[[], None] = lambda: None
+    """What it raises ends the job in work."""
+    settled: Settled = unsettled
+    """Says of outputs that were not kept whether they are needed again."""
+    take: Take = untaken
+    """Takes what came in place of outputs that stayed elsewhere."""
+    engine_s: float = field(default=0.0, init=False)
+    """Seconds that jobs of this run spent in their stages."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _ours: set[str] = field(default_factory=set, init=False)
+    """Fingerprints that this run measured."""
 
-        With `fresh`, what earlier runs measured is measured again. `watch` tells what the GPU of a device does now; what
-        `check` raises ends the job in work; `settled` says of outputs that were not kept whether they are needed again;
-        `take` takes what came in place of outputs that stayed elsewhere.
-        """
-        self.run = run
-        self.store = run.store
-        self.wants = wants
-        self.progress = progress
-        self.fresh = fresh
-        self.engine_s = 0.0
-        """Seconds that jobs of this run spent in their stages."""
-        self.watch = watch
-        self.check = check
-        self.settled = settled
-        self.take = take
-        self._lock = threading.Lock()
-        self._ours: set[str] = set()
-        """Fingerprints that this run measured."""
+    @property
+    def store(self) -> Store:
+        return self.run.store
 
     def measure(
         self, site: JobSite, wanted: Sequence[WantedPass], *, computed: bool = False

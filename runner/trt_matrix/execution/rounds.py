@@ -8,6 +8,7 @@ processor, and would be in the latencies there.
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from trt_matrix.core.cells import Status, device_kind
 from trt_matrix.core.turns import turns
@@ -24,14 +25,12 @@ KINDS = ("cpu", "gpu")
 """Of devices, in the order in which they have their turn."""
 
 
+@dataclass(eq=False)
 class Rounds:
-    def __init__(
-        self, jobs: Jobs, wants: PassRequests, progress: Progress, workers: Workers
-    ) -> None:
-        self.jobs = jobs
-        self.wants = wants
-        self.progress = progress
-        self.workers = workers
+    jobs: Jobs
+    wants: PassRequests
+    progress: Progress
+    workers: Workers
 
     def calibrate(self, lanes: Iterable[DeviceLane]) -> None:
         """Lets every lane make the tables of its own that its cells need, once."""

@@ -1,6 +1,7 @@
 """What every table must cost in every placement, computed on the host in exact float32 arithmetic."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from trt_matrix.core.cells import Precision, Status
 from trt_matrix.core.network.graph import GraphError
@@ -19,17 +20,15 @@ SiteOf = Callable[[DeviceLane], JobSite]
 """Where the cells of a lane run, as far as that is known."""
 
 
+@dataclass(eq=False)
 class Simulations:
     """Those that are done already are not made again."""
 
-    def __init__(
-        self, jobs: Jobs, wants: PassRequests, progress: Progress, tables: UsedTables
-    ) -> None:
-        self.jobs = jobs
-        self.wants = wants
-        self.progress = progress
-        self.tables = tables
-        self.made: list[Measurement] = []
+    jobs: Jobs
+    wants: PassRequests
+    progress: Progress
+    tables: UsedTables
+    made: list[Measurement] = field(default_factory=list)
 
     def make(self, site: JobSite, lanes: Iterable[DeviceLane], site_of: SiteOf) -> None:
         """Computes, in exact float32 arithmetic, what every table must cost in every placement.

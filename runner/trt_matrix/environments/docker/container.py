@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,16 +184,14 @@ class _Log(contextlib.AbstractContextManager["_Log"]):
         return not self.pump.is_alive()
 
 
+@dataclass(eq=False)
 class _Watch:
-    def __init__(
-        self, engine: Engine, container: Container, output: _Log, deadline: float, tick: Tick
-    ) -> None:
-        self.engine = engine
-        self.container = container
-        self.output = output
-        self.deadline = deadline
-        self.tick = tick
-        self.went_away = False
+    engine: Engine
+    container: Container
+    output: _Log
+    deadline: float
+    tick: Tick
+    went_away: bool = False
 
     def until_end(self) -> Ending:
         timed_out = False

@@ -5,6 +5,7 @@ wanted: most commands only ask for obstacles.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,57 +28,49 @@ if TYPE_CHECKING:
     from trt_matrix.environments.docker.prepared import PreparedImage, Recipe
 
 
+@dataclass(kw_only=True, eq=False)
 class DockerEnvironment:
     """Prepared once (pulled, asked, given what it lacks); then one container a start of the job."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        engine: str,
-        image: str,
-        cache: Path,
-        python: str = "python3",
-        requirements: Sequence[str] = (),
-        memory_gb: float | None = None,
-        stated: ImageFacts | None = None,
-        address: str | None = None,
-    ) -> None:
-        """Asks nothing yet.
+    name: str
+    engine: str
+    image: str
+    """`name:tag`, `name@sha256:…` or an id; pulled where the engine has none."""
+    cache: Path
+    """Keeps what is known of images."""
+    python: str = "python3"
+    requirements: Sequence[str] = ()
+    """Added by a derived image."""
+    memory_gb: float | None = None
+    """What a container gets; None for nine tenths of the machine."""
+    stated: ImageFacts | None = None
+    """What the catalogue says."""
+    address: str | None = None
+    """As `remote_engine` takes it; None for this user's own engine."""
+    _made: "PreparedImage | None" = field(default=None, init=False)
 
-        `image` is `name:tag`, `name@sha256:…` or an id, pulled where the engine has none; what is known of images is kept
-        in `cache`; `requirements` are added by a derived image; without `memory_gb` a container gets nine tenths of the
-        machine; `stated` is what the catalogue says; `address` as `remote_engine` takes it, None for this user's own engine.
-        """
-        self.name = name
-        self.engine = engine
-        self.image = image
-        self.stated = stated or ImageFacts(reference=image)
-        self._cache = cache
-        self._python = python
-        self._requirements = tuple(requirements)
-        self._memory_gb = memory_gb
-        self._address = address
-        self._made: PreparedImage | None = None
+    @property
+    def _facts(self) -> ImageFacts:
+        return self.stated or ImageFacts(reference=self.image)
 
     @property
     def docker(self) -> "Engine":
         """The engine; asked for again where it went away. May raise EnvironmentUnavailableError."""
-        if self._address is None:
+        if self.address is None:
             from trt_matrix.environments.docker.engine import local_engine  # noqa: PLC0415
 
             return local_engine()
         from trt_matrix.environments.docker.hosts import remote_engine  # noqa: PLC0415
 
-        return remote_engine(self._address)
+        return remote_engine(self.address)
 
     def _host(self) -> HostFacts | None:
         """Returns the facts of another machine; None for this one, which preflight knows."""
-        if self._address is None:
+        if self.address is None:
             return None
         from trt_matrix.environments.docker.hosts import remote_engine  # noqa: PLC0415
 
-        return remote_engine(self._address).host
+        return remote_engine(self.address).host
 
     @property
     def _recipe(self) -> "Recipe":
@@ -85,9 +78,9 @@ class DockerEnvironment:
 
         return Recipe(
             image=self.image,
-            executable=self._python,
-            requirements=self._requirements,
-            stated=self.stated,
+            executable=self.python,
+            requirements=tuple(self.requirements),
+            stated=self._facts,
         )
 
     def obstacle(self, device: str) -> Obstacle | None:
@@ -97,7 +90,7 @@ class DockerEnvironment:
             return Status.UNAVAILABLE, str(error)
 
     def _preflight(self, device: str, host: HostFacts | None) -> Obstacle | None:
-        return preflight(self.stated, device, host)
+        return preflight(self._facts, device, host)
 
     def prepare(self, *, offline: bool, transfer: Transfer = untold) -> Identity:
         from trt_matrix.environments.docker.prepared import prepare  # noqa: PLC0415
@@ -105,7 +98,7 @@ class DockerEnvironment:
         recipe = self._recipe
         try:
             self._made = prepare(
-                self.docker, recipe, cache=self._cache, offline=offline, transfer=transfer
+                self.docker, recipe, cache=self.cache, offline=offline, transfer=transfer
             )
         except EnvironmentUnavailableError as error:
             raise EnvironmentUnavailableError(f"{self.name}: {error}") from error
@@ -116,7 +109,7 @@ class DockerEnvironment:
 
         recipe = self._recipe
         try:
-            image = known(self.docker, recipe, cache=self._cache)
+            image = known(self.docker, recipe, cache=self.cache)
         except EnvironmentUnavailableError:
             return None
         return image.identity(recipe) if image else None
@@ -130,10 +123,10 @@ class DockerEnvironment:
         start = ContainerStart(
             environment=self.name,
             made=self._made,
-            executable=self._python,
+            executable=self.python,
             device=given(job.device, host or this_host()),
-            memory_gb=self._memory_gb,
-            variables=extra_variables(self.stated, job.device, host),
+            memory_gb=self.memory_gb,
+            variables=extra_variables(self._facts, job.device, host),
             job=job,
         )
         try:
