@@ -84,7 +84,7 @@ def deciding_of(model: onnx.ModelProto | None) -> Deciding | None:
 
 def ranges_of(run: RunFolder, manifest: Manifest) -> dict[str, Mapping[str, float]]:
     """Returns table's digest → tensor → amax, for the tables that are still in the run's folder."""
-    found: dict[str, Mapping[str, float]] = {}
+    ranges: dict[str, Mapping[str, float]] = {}
     for digest in manifest.tables:
         path = run.folder / "tables" / f"{digest[:12]}.json"
         try:
@@ -92,8 +92,8 @@ def ranges_of(run: RunFolder, manifest: Manifest) -> dict[str, Mapping[str, floa
         except (OSError, UnicodeDecodeError, TableError):
             continue
         if table.digest == digest:
-            found[digest] = table.amax
-    return found
+            ranges[digest] = table.amax
+    return ranges
 
 
 def diagnosis_of(run: RunFolder) -> Diagnosis | None:
