@@ -7,7 +7,7 @@ from hypothesis import given, strategies
 from hypothesis import strategies as st
 
 from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, head
-from trt_matrix.core.answers.rows import Row
+from trt_matrix.core.answers.rows import HeadRow
 from trt_matrix.core.answers.speaking import speaking, table_name
 from trt_matrix.core.cells import Pass, Precision, TableSource
 from trt_matrix.core.shares import MOST_SPARED, shares_of
@@ -28,7 +28,7 @@ def budget(limit: float, calibration: float, engine: float) -> Budget:
 
 def row(
     name: str, nmse: float | None, pass_: Pass = SHARED, device: str = "cpu", **changes: Any
-) -> Row:
+) -> HeadRow:
     head_result = head("small", nmse, **changes)
     return cell_result(name, pass_, [head_result], device=device), head_result
 

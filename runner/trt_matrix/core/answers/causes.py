@@ -6,7 +6,7 @@ from dataclasses import replace
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
 from trt_matrix.core.answers.rows import (
-    Row,
+    HeadRow,
     int8_of,
     says_something,
     told_of,
@@ -38,7 +38,7 @@ OF_A_HEAD = TESTED - {Kind.LATENCY_REGRESSION}
 """A latency is about the whole cell."""
 
 
-def causes(rows: Sequence[Row], baseline: str, *, boxless: bool = False) -> list[Finding]:
+def causes(rows: Sequence[HeadRow], baseline: str, *, boxless: bool = False) -> list[Finding]:
     """Returns what tests found of one head."""
     groups = {
         kind: VerdictGroup(verdicts, rows, baseline)

@@ -13,7 +13,7 @@ from trt_matrix.core.answers.plain import (
     unexplained,
     unquantised,
 )
-from trt_matrix.core.answers.rows import Row
+from trt_matrix.core.answers.rows import HeadRow
 from trt_matrix.core.judgement import CellResult
 from trt_matrix.core.verdicts.verdict import Kind
 
@@ -27,7 +27,7 @@ LAST = (Kind.PRECISION_FALLBACK, Kind.COULD_NOT_RUN)
 
 
 def findings(
-    rows: Sequence[Row],
+    rows: Sequence[HeadRow],
     results: Sequence[CellResult],
     baseline: str,
     problem: str | None = None,

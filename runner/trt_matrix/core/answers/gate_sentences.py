@@ -7,7 +7,7 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
-from trt_matrix.core.answers.rows import Row
+from trt_matrix.core.answers.rows import HeadRow
 from trt_matrix.core.boxes.precision_draws import ApDraws, interval
 from trt_matrix.core.cells import CellPlace
 from trt_matrix.core.collecting import distinct, grouped, present
@@ -27,7 +27,9 @@ LEAST_AP = 0.01
 AP_LIMITS = ("ap_drop", "ap50_drop")
 
 
-def gates_sentence(rows: Sequence[Row], broken: Sequence[str] = (), not_started: int = 0) -> str:
+def gates_sentence(
+    rows: Sequence[HeadRow], broken: Sequence[str] = (), not_started: int = 0
+) -> str:
     """Says whether one head keeps every limit, where each that it does not, and where that is not sure.
 
     Of cells with a gate, `broken` (ids) were started and gave none, and so many were `not_started`.
@@ -151,7 +153,7 @@ def _cells(chosen: Sequence[tuple[CellResult, Any]], rows: Sequence[tuple[CellRe
 
 
 def disagreement_sentence(
-    int8: Sequence[Row], baseline: str, draws: ApDraws = MappingProxyType({})
+    int8: Sequence[HeadRow], baseline: str, draws: ApDraws = MappingProxyType({})
 ) -> str:
     """Says where SQNR and AP disagree, if a gate names both: a better SQNR is no better detector.
 
@@ -167,7 +169,7 @@ def _sqnr_and_ap(head: HeadResult) -> bool:
     return "sqnr_db" in names and not names.isdisjoint(AP_LIMITS)
 
 
-def _gates_disagree(rows: Sequence[Row]) -> str:
+def _gates_disagree(rows: Sequence[HeadRow]) -> str:
     sqnr_alone, boxes_alone = [], []
     for row in rows:
         sqnr = _result(row.head, "sqnr_db")
@@ -200,7 +202,7 @@ class _Disagreement:
     """95 %, over images, the same for both."""
 
 
-def _orders_disagree(rows: Sequence[Row], baseline: str, draws: ApDraws) -> str:
+def _orders_disagree(rows: Sequence[HeadRow], baseline: str, draws: ApDraws) -> str:
     disagreements = [
         disagreement
         for pair in _pairs(rows, baseline)
@@ -222,7 +224,7 @@ def _orders_disagree(rows: Sequence[Row], baseline: str, draws: ApDraws) -> str:
     )
 
 
-def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
+def _pairs(rows: Sequence[HeadRow], baseline: str) -> Iterable[tuple[HeadRow, HeadRow]]:
     """Yields the tables of one environment with each other, and each table with the baseline's."""
     places = grouped((row.result.place, row) for row in rows)
     for place, here in places.items():
@@ -235,7 +237,7 @@ def _pairs(rows: Sequence[Row], baseline: str) -> Iterable[tuple[Row, Row]]:
                     yield row, there[row.result.pass_]
 
 
-def _disagreements(better: Row, worse: Row, draws: ApDraws) -> Iterable[_Disagreement]:
+def _disagreements(better: HeadRow, worse: HeadRow, draws: ApDraws) -> Iterable[_Disagreement]:
     gained = (better.head.sqnr_db or 0.0) - (worse.head.sqnr_db or 0.0)
     if None in (better.head.sqnr_db, worse.head.sqnr_db) or gained < LEAST_DB:
         return
@@ -250,7 +252,7 @@ def _disagreements(better: Row, worse: Row, draws: ApDraws) -> Iterable[_Disagre
 
 
 def _lost_between(
-    better: Row, worse: Row, limit: str, draws: ApDraws
+    better: HeadRow, worse: HeadRow, limit: str, draws: ApDraws
 ) -> tuple[float, float] | None:
     """Returns the interval of the AP that the first has less than the second, paired over images."""
     first, second = (draws.get((row.result.id, row.head.head)) for row in (better, worse))

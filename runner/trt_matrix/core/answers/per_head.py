@@ -8,7 +8,7 @@ from trt_matrix.core import severity
 from trt_matrix.core.answer import BEARABLE, BOXES, HARM_UNKNOWN, Answer, Finding, lead
 from trt_matrix.core.answers.degree import NOTHING
 from trt_matrix.core.answers.findings import DECODE_SAYS, GATE_SAYS, findings
-from trt_matrix.core.answers.rows import Row, environments_of, int8_of, rows_of
+from trt_matrix.core.answers.rows import HeadRow, environments_of, int8_of, rows_of
 from trt_matrix.core.answers.sentences import alike, kept, up
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.answers.verdict_groups import VERSIONS
@@ -131,7 +131,7 @@ def _answer(
     )
 
 
-def _lost_besides(first: Finding, judged: Sequence[Row]) -> str:
+def _lost_besides(first: Finding, judged: Sequence[HeadRow]) -> str:
     """Returns what became of boxes where they say that it is worse than what leads the card."""
     worst = max(judged, key=lambda row: severity.of_boxes(row.head.boxes).rank, default=None)
     boxes = worst.head.boxes if worst else None
@@ -144,7 +144,7 @@ def _lost_besides(first: Finding, judged: Sequence[Row]) -> str:
     return f"In {worst.result.id} {lost}{made_of}: whether by this, no test says."
 
 
-def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
+def _told_of(first: Finding | None, int8: Sequence[HeadRow]) -> HeadRow | None:
     """Returns the worst int8 cell that what leads a card is about; None where it is about no such cell.
 
     Of those with the best table that ran, where it is about some of them.
@@ -157,7 +157,7 @@ def _told_of(first: Finding | None, int8: Sequence[Row]) -> Row | None:
     return max(about, key=lambda row: row.head.error.nmse or 0.0, default=None)
 
 
-def _floats(rows: Sequence[Row]) -> list[Row]:
+def _floats(rows: Sequence[HeadRow]) -> list[HeadRow]:
     return [row for row in rows if not row.result.pass_.is_int8]
 
 
@@ -180,7 +180,11 @@ def _gone(found: Sequence[Finding]) -> frozenset[str]:
 
 
 def _unseen(
-    rows: Sequence[Row], int8: Sequence[Row], results: Sequence[CellResult], *, boxless: bool
+    rows: Sequence[HeadRow],
+    int8: Sequence[HeadRow],
+    results: Sequence[CellResult],
+    *,
+    boxless: bool,
 ) -> list[tuple[str, str]]:
     """Returns what nobody has looked at, and what to do so that somebody can."""
     unseen = []
@@ -219,7 +223,7 @@ def _unseen(
 
 def _no_fault(
     findings: Sequence[Finding],
-    judged: Sequence[Row],
+    judged: Sequence[HeadRow],
     unseen: Sequence[str],
     *,
     clean: bool,
@@ -241,7 +245,7 @@ def _no_fault(
 
 
 def _nothing(
-    rows: Sequence[Row], int8: Sequence[Row], baseline: str, lost: Severity, *, beaten: bool
+    rows: Sequence[HeadRow], int8: Sequence[HeadRow], baseline: str, lost: Severity, *, beaten: bool
 ) -> str:
     if not rows:
         return "No cell gave a result."
@@ -253,7 +257,7 @@ def _nothing(
     return " ".join(filter(None, (text, kept(int8, baseline))))
 
 
-def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
+def _looked(rows: Sequence[HeadRow], int8: Sequence[HeadRow], baseline: str) -> str:
     """Returns what was looked at, and with what result."""
     sound = [
         (row.result.environment, verdict.bound_db)
@@ -285,7 +289,7 @@ def _looked(rows: Sequence[Row], int8: Sequence[Row], baseline: str) -> str:
     return "; ".join(parts)
 
 
-def _gains(int8: Sequence[Row]) -> list[tuple[str, float]]:
+def _gains(int8: Sequence[HeadRow]) -> list[tuple[str, float]]:
     """Returns (environment, how much better it is than exact arithmetic with its scales, in dB)."""
     return [
         (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
-from trt_matrix.core.answers.rows import Row, environments_of, told_of
+from trt_matrix.core.answers.rows import HeadRow, environments_of, told_of
 from trt_matrix.core.answers.sureness import SEEN, UNDECIDED
 from trt_matrix.core.answers.verdict_groups import VerdictGroup
 from trt_matrix.core.answers.versions import converted
@@ -18,7 +18,7 @@ from trt_matrix.core.verdicts.verdict import KINDS, Kind
 from trt_matrix.core.words import capital, count, listed, span
 
 
-def broken(rows: Sequence[Row]) -> list[Finding]:
+def broken(rows: Sequence[HeadRow]) -> list[Finding]:
     """Returns what is wrong with outputs in themselves, one finding a reason."""
     findings = []
     for why, group in _by_why(rows, Kind.BROKEN_OUTPUT):
@@ -60,7 +60,7 @@ def _broken_advice(why: str, group: VerdictGroup) -> str:
     return "Look for a layer that overflows or is never fed: run fp32 there, then precision by precision."
 
 
-def unquantised(rows: Sequence[Row]) -> list[Finding]:
+def unquantised(rows: Sequence[HeadRow]) -> list[Finding]:
     """Returns int8 cells in which nothing ran in int8, one finding a reason."""
     return [
         group.finding(
@@ -73,7 +73,7 @@ def unquantised(rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def tables(rows: Sequence[Row]) -> list[Finding]:
+def tables(rows: Sequence[HeadRow]) -> list[Finding]:
     """Returns tables of recorded outputs that are not used, one finding a reason: the outputs are judged."""
     groups = grouped(
         (row.result.table_problem, row.result) for row in rows if row.result.table_problem
@@ -94,7 +94,7 @@ def tables(rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def unexplained(rows: Sequence[Row]) -> list[Finding]:
+def unexplained(rows: Sequence[HeadRow]) -> list[Finding]:
     """Returns losses of boxes, and gates that fail, of which no test names the cause."""
     verdicts = told_of(rows, Kind.UNEXPLAINED_LOSS)
     if not verdicts:
@@ -112,7 +112,7 @@ def unexplained(rows: Sequence[Row]) -> list[Finding]:
     return [finding]
 
 
-def behind(rows: Sequence[Row], baseline: str) -> list[Finding]:
+def behind(rows: Sequence[HeadRow], baseline: str) -> list[Finding]:
     """Returns that the baseline itself is worse than most others, where nothing else says what it must keep.
 
     It is compared with none, being the baseline: a loss of its own would be lost from sight.
@@ -314,6 +314,6 @@ def reference(problem: str | None) -> list[Finding]:
     ]
 
 
-def _by_why(rows: Sequence[Row], kind: Kind) -> list[tuple[str, VerdictGroup]]:
+def _by_why(rows: Sequence[HeadRow], kind: Kind) -> list[tuple[str, VerdictGroup]]:
     reasons = grouped((row.verdict.why or "", row) for row in told_of(rows, kind))
     return [(why, VerdictGroup(verdicts, rows)) for why, verdicts in reasons.items()]

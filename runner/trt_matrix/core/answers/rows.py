@@ -9,7 +9,7 @@ from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
-class Row(NamedTuple):
+class HeadRow(NamedTuple):
     """A head of a cell."""
 
     result: CellResult
@@ -24,13 +24,13 @@ class HeadVerdict(NamedTuple):
     verdict: Verdict
 
 
-def rows_of(head: str, results: Iterable[CellResult]) -> list[Row]:
+def rows_of(head: str, results: Iterable[CellResult]) -> list[HeadRow]:
     """Returns every cell that has this head, but those in which layers are tried in float: a remedy, no fault."""
     heads = ((result, result.head(head)) for result in results if not result.pass_.mixed)
-    return [Row(result, head_result) for result, head_result in heads if head_result]
+    return [HeadRow(result, head_result) for result, head_result in heads if head_result]
 
 
-def int8_of(rows: Iterable[Row]) -> list[Row]:
+def int8_of(rows: Iterable[HeadRow]) -> list[HeadRow]:
     return [row for row in rows if row.result.pass_.is_int8]
 
 
@@ -39,7 +39,7 @@ def says_something(head: HeadResult) -> bool:
     return head.kinds.isdisjoint((Kind.NOT_COMPARABLE, Kind.BROKEN_OUTPUT, Kind.NOTHING_QUANTISED))
 
 
-def told_of(rows: Sequence[Row], kind: Kind) -> list[HeadVerdict]:
+def told_of(rows: Sequence[HeadRow], kind: Kind) -> list[HeadVerdict]:
     return [
         HeadVerdict(result, head, verdict)
         for result, head in rows

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from trt_matrix.core.answer import Answer
 from trt_matrix.core.answers.gate_sentences import disagreement_sentence, gates_sentence
-from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answers.rows import HeadRow, int8_of, rows_of
 from trt_matrix.core.answers.speaking import table_name
 from trt_matrix.core.boxes.precision_draws import ApDraws
 from trt_matrix.core.cells import Precision, TableSource
@@ -105,7 +105,7 @@ def _resultless(head: str, results: Sequence[CellResult]) -> tuple[list[str], in
     return broken, len(without) - len(broken)
 
 
-def kept(int8: Sequence[Row], baseline: str) -> str:
+def kept(int8: Sequence[HeadRow], baseline: str) -> str:
     """Says what the baseline keeps with the shared table, and what 8 bits allow."""
     for result, head in int8:
         if (

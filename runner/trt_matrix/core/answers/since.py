@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from trt_matrix.core.answer import Answer, Finding
 from trt_matrix.core.answers.per_head import accused
-from trt_matrix.core.answers.rows import Row, int8_of, rows_of
+from trt_matrix.core.answers.rows import HeadRow, int8_of, rows_of
 from trt_matrix.core.answers.sentences import how_alike
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.collecting import grouped
@@ -66,7 +66,7 @@ def alike(judgement: Judgement, heads: Sequence[str]) -> tuple[Equivalence, ...]
     return tuple(equivalences)
 
 
-def _same_bits(judgement: Judgement, rows: Sequence[Row]) -> bool:
+def _same_bits(judgement: Judgement, rows: Sequence[HeadRow]) -> bool:
     """Whether each pass on each device gave the same outputs of a head in all environments."""
     ways = grouped(((row.result.pass_, row.result.device), row) for row in rows)
     names = set(environments_of(judgement))

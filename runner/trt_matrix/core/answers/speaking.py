@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from trt_matrix.core.answers.rows import Row, says_something
+from trt_matrix.core.answers.rows import HeadRow, says_something
 from trt_matrix.core.cells import CellPlace, TableSource
 from trt_matrix.core.collecting import grouped
 from trt_matrix.core.judgement import CellResult
@@ -19,7 +19,7 @@ def table_name(result: CellResult) -> str:
     return f"the {pass_.source or 'own'} table of {result.environment}"
 
 
-def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]:
+def speaking(rows: Iterable[HeadRow], *, everywhere: bool = True) -> tuple[HeadRow, ...]:
     """Returns the cells that the head is judged by, the worst first.
 
     Of each way to int8 (Q/DQ, implicit scales) those with the best table that ran: a table that another one
@@ -33,11 +33,11 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
         for row in rows
         if row.head.error.nmse is not None and says_something(row.head)
     )
-    spoken: list[Row] = []
+    spoken: list[HeadRow] = []
     for of_way in ways.values():
         by_boxes = all(map(_makes_boxes_with_others, of_way))
 
-        def loss(rows: Sequence[Row], *, boxes: bool = by_boxes) -> tuple[float, float]:
+        def loss(rows: Sequence[HeadRow], *, boxes: bool = by_boxes) -> tuple[float, float]:
             logs = [math.log(max(row.head.error.nmse or 0.0, 1e-30)) for row in rows]
             return _mean_lost(rows) if boxes else 0.0, sum(logs) / len(logs)
 
@@ -51,7 +51,7 @@ def speaking(rows: Iterable[Row], *, everywhere: bool = True) -> tuple[Row, ...]
     return tuple(sorted(spoken, key=lambda row: -(row.head.error.nmse or 0.0)))
 
 
-def _makes_boxes_with_others(row: Row) -> bool:
+def _makes_boxes_with_others(row: HeadRow) -> bool:
     """Whether what became of a head's boxes is told of other heads alike."""
     result, head = row
     return head.boxes is not None and any(
@@ -59,7 +59,7 @@ def _makes_boxes_with_others(row: Row) -> bool:
     )
 
 
-def _mean_lost(rows: Iterable[Row]) -> float:
+def _mean_lost(rows: Iterable[HeadRow]) -> float:
     """Returns the mean share of boxes that are lost."""
     shares = [row.boxes.total.lost_share or 0.0 for _, row in rows if row.boxes]
     return sum(shares) / len(shares)

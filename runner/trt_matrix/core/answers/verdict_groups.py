@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from trt_matrix.core import severity
 from trt_matrix.core.answer import Finding
-from trt_matrix.core.answers.rows import HeadVerdict, Row, environments, int8_of, loss_db, losses
+from trt_matrix.core.answers.rows import (
+    HeadRow,
+    HeadVerdict,
+    environments,
+    int8_of,
+    loss_db,
+    losses,
+)
 from trt_matrix.core.answers.speaking import speaking
 from trt_matrix.core.answers.sureness import sureness
 from trt_matrix.core.collecting import distinct
@@ -24,7 +31,7 @@ class VerdictGroup:
     """Verdicts of one kind on one head, at least one, and all cells of that head."""
 
     verdicts: Sequence[HeadVerdict]
-    rows: Sequence[Row]
+    rows: Sequence[HeadRow]
     baseline: str = ""
     """The environment that the others are compared with."""
 
