@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.judgements import MINMAX, OWN, SHARED, cell_result, changes, errors, head
 from trt_matrix.core.answers.gate_sentences import disagreement_sentence, gates_sentence
+from trt_matrix.core.answers.rows import HeadRow
 from trt_matrix.core.boxes.results import ALL, BoxErrors
 from trt_matrix.core.cells import Pass
-from trt_matrix.core.judgement import CellResult, HeadResult
 from trt_matrix.core.manifest import HeadGate
 from trt_matrix.core.verdicts.gates import GateResult, all_hold, gate_results
 
@@ -104,12 +104,12 @@ def row(
     nmse: float,
     gate: HeadGate = ALL_LIMITS,
     found: BoxErrors | None = None,
-) -> tuple[CellResult, HeadResult]:
+) -> HeadRow:
     found = found or boxes()
     head_result = replace(
         head("small", nmse), boxes=found, gates=gate_results(gate, errors(nmse), found)
     )
-    return cell_result(environment, pass_, (head_result,)), head_result
+    return HeadRow(cell_result(environment, pass_, (head_result,)), head_result)
 
 
 def test_gates_that_hold_are_told_in_one_sentence() -> None:

@@ -16,6 +16,7 @@ from experiments import changed, checked, config, problems, write, wrong
 
 from tests.unit.test_box_judge import FP32, HEADS, IMAGES, SHARED, World, box, coco
 from trt_matrix.core.answers.gate_sentences import gates_sentence, network_gates_sentence
+from trt_matrix.core.answers.rows import HeadRow
 from trt_matrix.core.boxes.average_precision import average_precision, read_labels
 from trt_matrix.core.boxes.evidence import OutputGoneError, Outputs
 from trt_matrix.core.boxes.matching import Sums
@@ -262,7 +263,7 @@ def test_each_precision_is_judged_by_its_own_limit() -> None:
     judgement = judged(world, heads={"far": gate})
     assert [cell.heads[1].passed for cell in judgement.cells] == [True, False]
     assert judgement.gates_failed == (("new/cpu/fp16", "far"),)
-    rows = [(cell, cell.heads[1]) for cell in judgement.cells]
+    rows = [HeadRow(cell, cell.heads[1]) for cell in judgement.cells]
     assert gates_sentence(rows) == "Gate failed, SQNR at least 40 dB: new/cpu/fp16 (30.0 dB)."
     assert gates_sentence(rows[:1]) == "The one int8 cell holds the gate, SQNR at least 20 dB."
     table = long_table(judgement)

@@ -30,7 +30,7 @@ def row(
     name: str, nmse: float | None, pass_: Pass = SHARED, device: str = "cpu", **changes: Any
 ) -> HeadRow:
     head_result = head("small", nmse, **changes)
-    return cell_result(name, pass_, [head_result], device=device), head_result
+    return HeadRow(cell_result(name, pass_, [head_result], device=device), head_result)
 
 
 def test_shares_are_parts_of_what_was_observed() -> None:
