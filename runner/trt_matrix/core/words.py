@@ -70,12 +70,14 @@ def span(values: Iterable[float]) -> str:
     if not numbers:
         return "an unknown number of"
     decimals = 2 if 0 < abs(numbers[0]) < 0.1 else 1
-    low, high = (f"{one:z.{decimals}f}" for one in (numbers[0], numbers[-1]))
+    low, high = (f"{end:z.{decimals}f}" for end in (numbers[0], numbers[-1]))
     return low if low == high else f"{low} to {high}"
 
 
 def capital(text: str) -> str:
     """Returns the text with its first letter a capital, unless it begins with a name: `ort-1.22.1`, `cuDNN`."""
     first = text.split(maxsplit=1)[0].strip(".,:;'") if text.strip() else ""
-    plain = first.replace("'", "").isalpha() and not any(one.isupper() for one in first[1:])
+    plain = first.replace("'", "").isalpha() and not any(
+        character.isupper() for character in first[1:]
+    )
     return text[:1].upper() + text[1:] if plain else text

@@ -90,10 +90,10 @@ class JudgementFile(BaseModel):
                 raise StoreError(message)
             content = path.read_bytes()
         try:
-            found = cls.model_validate_json(content)
+            stored = cls.model_validate_json(content)
             cells = [
-                replace(result, facts=found.facts[result.facts[AT]]) if result.facts else result
-                for result in found.judgement.cells
+                replace(result, facts=stored.facts[result.facts[AT]]) if result.facts else result
+                for result in stored.judgement.cells
             ]
         except (KeyError, IndexError, TypeError) as error:
             message = f"{path}: damaged: facts of a cell are not in it; {again}"
@@ -103,8 +103,8 @@ class JudgementFile(BaseModel):
             where = ".".join(map(str, first["loc"])) or "the whole"
             message = f"{path}: damaged, or of another version ({where}: {first['msg']}); {again}"
             raise StoreError(message) from error
-        whole = replace(found.judgement, cells=tuple(cells))
-        return found.model_copy(update={"judgement": whole, "facts": ()})
+        whole = replace(stored.judgement, cells=tuple(cells))
+        return stored.model_copy(update={"judgement": whole, "facts": ()})
 
 
 def schema() -> dict[str, Any]:

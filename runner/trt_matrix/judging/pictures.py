@@ -37,7 +37,7 @@ class Pictures:
 
     def renamed(self, new: Callable[[str], str]) -> "Pictures":
         return Pictures(
-            {new(name): one for name, one in self.cut_out.items()},
+            {new(name): uri for name, uri in self.cut_out.items()},
             {new(name): image for name, image in self.fed.items()},
         )
 
@@ -46,10 +46,10 @@ def pictures(store: Store, manifest: Manifest, worst: Sequence[WorstImage]) -> P
     """Returns these images; none of samples that came as arrays."""
     asked = manifest.asked.evaluation if manifest.asked else None
     facts = manifest.facts.get("images") or {}
-    found: dict[str, str] = {}
+    cut_outs: dict[str, str] = {}
     fed: dict[str, FedImage] = {}
     if asked is None or manifest.decode is None or "arrays" in facts or not store.has(asked):
-        return Pictures(found, fed)
+        return Pictures(cut_outs, fed)
     batch = store.array(asked)
     settings = facts.get("preprocess") or {}
     places = {image.file_name: (index, image) for index, image in enumerate(manifest.evaluation)}
@@ -62,7 +62,7 @@ def pictures(store: Store, manifest: Manifest, worst: Sequence[WorstImage]) -> P
             pixels = eight_bits(exact[..., :3])  # without how opaque they are
             order = settings.get("color", "rgb")
             upright = pixels[..., ::-1] if order in ("bgr", "bgra") else pixels
-            found[name] = data_uri(cut_out(upright, place))
+            cut_outs[name] = data_uri(cut_out(upright, place))
             fed[name] = FedImage(
                 picture=data_uri(at_most(Image.fromarray(pixels), LONGEST_FED)),
                 order=order,
@@ -72,7 +72,7 @@ def pictures(store: Store, manifest: Manifest, worst: Sequence[WorstImage]) -> P
                 high=float(values.max()),
                 clipped=clipped(exact),
             )
-    return Pictures(found, fed)
+    return Pictures(cut_outs, fed)
 
 
 def pixels_of(

@@ -37,39 +37,43 @@ def fed_tables(
 
     `inputs` names the network's input; `here` is `described.stored` of the calibration images, None where that is gone.
     """
-    made = []
+    foreign = []
     reached = (
         float(np.abs(here["statistics"][:, :, 2:4]).max(initial=0.0)) if here is not None else 0.0
     )
     for digest, name in facts.foreign.items() if facts.forms else ():
         table = tables.get(digest)
-        found = nearest(table, facts.forms) if table else None
-        if table is None or found is None:
+        fit = nearest(table, facts.forms) if table else None
+        if table is None or fit is None:
             continue
-        made.append(
+        foreign.append(
             FedTable(
                 table=digest,
                 name=name,
-                nearest=found,
+                nearest=fit,
                 input_amax=table.get(inputs),
                 input_fed=reached,
             )
         )
-    if not made:
+    if not foreign:
         return (), ToldPreprocessing()
-    which = f"with what the table of {listed([fed_table.name for fed_table in made], 3)} was made"
+    which = (
+        f"with what the table of {listed([fed_table.name for fed_table in foreign], 3)} was made"
+    )
     # Of an image of one colour every preprocessing gives the same few numbers.
     if here is not None and 2 * (~here["description"].any(axis=1)).sum() > len(here):
         return (), ToldPreprocessing(
             unknown=(f"{which}: most calibration images are of one colour",)
         )
-    wrong = tuple(claims.table_claims(made))
+    wrong = tuple(claims.table_claims(foreign))
     # What was fed must be near, not nearest alone: a table of another network is nearest to something too.
-    fits = [AS_FED in table.nearest.forms and table.nearest.fed <= FITS for table in made]
+    fits = [AS_FED in table.nearest.forms and table.nearest.fed <= FITS for table in foreign]
     if wrong or all(fits):
-        well = f"the table of {listed([fed_table.name for fed_table in made], 3)} fits what was fed"
-        return tuple(made), ToldPreprocessing(claims=wrong, well=None if wrong else well)
-    return tuple(made), ToldPreprocessing(unknown=(f"{which}: no known preprocessing fits",))
+        well = (
+            f"the table of {listed([fed_table.name for fed_table in foreign], 3)} fits what was fed"
+        )
+        return tuple(foreign), ToldPreprocessing(claims=wrong, well=None if wrong else well)
+    return tuple(foreign), ToldPreprocessing(unknown=(f"{which}: no known preprocessing fits",))
 
 
 def trials(
@@ -79,7 +83,7 @@ def trials(
     if not facts.trials or boxes is None or boxes.precision_of is None:
         return (), ToldPreprocessing()
     draws_of: Callable[..., npt.NDArray[np.float64]] | None = boxes.draws_of
-    made: list[Trial] = []
+    judged_trials: list[Trial] = []
     unknown: list[str] = []
     first: npt.NDArray[np.float64] | None = None
     for trial in facts.trials:
@@ -98,29 +102,29 @@ def trials(
             if trial.name != AS_FED and first is not None and np.isfinite(draws - first).any()
             else None
         )
-        made.append(Trial(form=trial.name, ap50=float(ap50), better_by=better))
+        judged_trials.append(Trial(form=trial.name, ap50=float(ap50), better_by=better))
     if first is None:
-        return tuple(made), ToldPreprocessing(unknown=tuple(unknown))
-    return judged(made, len(facts.evaluation.files), unknown)
+        return tuple(judged_trials), ToldPreprocessing(unknown=tuple(unknown))
+    return judged(judged_trials, len(facts.evaluation.files), unknown)
 
 
 def judged(
-    made: Sequence[Trial], images: int, unknown: Sequence[str] = ()
+    tried: Sequence[Trial], images: int, unknown: Sequence[str] = ()
 ) -> tuple[tuple[Trial, ...], ToldPreprocessing]:
     """Returns what trials say of the preprocessing, and the trials as far as they say anything.
 
-    What was fed is among those `made`; `unknown` says what of them failed.
+    What was fed is among those `tried`; `unknown` says what of them failed.
     """
     which = "whether another preprocessing finds more"
     if images < LEAST_IMAGES:
         few = f"{which}: {count(images, 'evaluation image')} tell too little"
-        plain = tuple(replace(trial, better_by=None) for trial in made)
+        plain = tuple(replace(trial, better_by=None) for trial in tried)
         return plain, ToldPreprocessing(unknown=(*unknown, few))
-    if max(trial.ap50 for trial in made) == 0:
+    if max(trial.ap50 for trial in tried) == 0:
         nothing = f"{which}: the float network finds nothing that is labelled"
-        return tuple(made), ToldPreprocessing(unknown=(*unknown, nothing))
-    wrong = tuple(claims.trial_claims(made))
+        return tuple(tried), ToldPreprocessing(unknown=(*unknown, nothing))
+    wrong = tuple(claims.trial_claims(tried))
     well = f"no known preprocessing finds {claims.BETTER_AP50} AP50 more for sure than the images as fed"
-    return tuple(made), ToldPreprocessing(
+    return tuple(tried), ToldPreprocessing(
         claims=wrong, well=None if wrong else well, unknown=tuple(unknown)
     )

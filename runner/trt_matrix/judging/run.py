@@ -154,8 +154,8 @@ def judgement_of(run: RunFolder, cells: Sequence[Cell], stage: Stage = untold) -
     )
 
     stage("report", "judge")
-    found = evidence(run, run.manifest(), cells, run.records())
-    manifest, records = found.manifest, found.records
+    evidence_ = evidence(run, run.manifest(), cells, run.records())
+    manifest, records = evidence_.manifest, evidence_.records
     model = model_of(run, manifest)
     network = network_of(manifest, model)
     boxes = box_evidence(run.store, manifest, stage)
@@ -163,26 +163,26 @@ def judgement_of(run: RunFolder, cells: Sequence[Cell], stage: Stage = untold) -
     deciding = deciding_of(model)
     decides = decided(records, ranges, deciding) if deciding else {}
     judged = with_tables(
-        judge(dataclasses.replace(found, boxes=boxes)),
+        judge(dataclasses.replace(evidence_, boxes=boxes)),
         table_report(manifest, records, ranges, heads_of, decides),
     )
     scaled = frozenset(tensor for tensors in decides.values() for tensor in tensors)
     judged = dataclasses.replace(
         judged,
-        calibration=calibration_report(run.store, found, boxes, ranges, heads_of, scaled),
+        calibration=calibration_report(run.store, evidence_, boxes, ranges, heads_of, scaled),
         diagnosis=diagnosis_of(run),
     )
     if network is not None:
         told = functools.cache(layers_of(run.store))
         judged = dataclasses.replace(
-            with_choices(judged, choices(network, records, told, found.sqnr_of)),
+            with_choices(judged, choices(network, records, told, evidence_.sqnr_of)),
             layers=layer_report(network, records, told),
         )
     judged = dataclasses.replace(
         with_slow(judged, records, times_of(run.store)),
         untimed=untimed(records, problem_of(run.store)),
     )
-    return with_fixes(with_bridges(judged), simulated(found))
+    return with_fixes(with_bridges(judged), simulated(evidence_))
 
 
 def evidence(

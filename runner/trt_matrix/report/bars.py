@@ -179,5 +179,7 @@ def latency_mark(latency: Latency, axis: BarScale) -> LatencyMark:
         middle=None if quarter is None or three is None else (axis.at(quarter), axis.at(three)),
         tail=axis.at(latency.p99_s),
         beyond=latency.p99_s > axis.end,
-        rounds=tuple(axis.at(one) for one in latency.rounds_s) if len(latency.rounds_s) > 1 else (),
+        rounds=tuple(axis.at(median) for median in latency.rounds_s)
+        if len(latency.rounds_s) > 1
+        else (),
     )

@@ -138,23 +138,23 @@ def _finding(finding: Finding, places: Mapping[str, int]) -> dict[str, Any]:
 
 def _cell(result: CellResult, index: Mapping[str, int], *, whole: bool) -> dict[str, Any]:
     boxes = replace(result.boxes, heads={}) if result.boxes else None
-    found: dict[str, Any] = _lean(replace(result, heads=(), facts={}, boxes=boxes))
+    lean: dict[str, Any] = _lean(replace(result, heads=(), facts={}, boxes=boxes))
     if result.id in index:
-        found["facts"] = index[result.id]
-    _tidy(found, found.get("boxes", {}).get("whole"), whole=whole)
-    return {"id": result.id, **found}
+        lean["facts"] = index[result.id]
+    _tidy(lean, lean.get("boxes", {}).get("whole"), whole=whole)
+    return {"id": result.id, **lean}
 
 
 def _results(judgement: Judgement, *, whole: bool) -> Iterator[Mapping[str, Any]]:
     outputs = _outputs(judgement)
     for result in judgement.cells:
         for head in result.heads:
-            found = _lean(replace(head, identical_to=()))
-            _tidy(found, found.get("boxes"), whole=whole)
+            lean = _lean(replace(head, identical_to=()))
+            _tidy(lean, lean.get("boxes"), whole=whole)
             if not whole:
-                found.pop("against_fp32", None)
+                lean.pop("against_fp32", None)
             output = outputs[result.id, head.head]
-            yield {"cell": result.id, **dict(_paths(found)), "output": output}
+            yield {"cell": result.id, **dict(_paths(lean)), "output": output}
 
 
 def _tidy(part: dict[str, Any], boxes: dict[str, Any] | None, *, whole: bool) -> None:
@@ -184,14 +184,14 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _outputs(judgement: Judgement) -> dict[tuple[str, str], int]:
     """Returns (cell, head) → a number for its output; bit-identical outputs have the same."""
-    found: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, str], int] = {}
     for result in judgement.cells:
         for head in result.heads:
             twin = next(
-                (key for other in head.identical_to if (key := (other, head.head)) in found), None
+                (key for other in head.identical_to if (key := (other, head.head)) in numbers), None
             )
-            found[result.id, head.head] = found[twin] if twin else len(found)
-    return found
+            numbers[result.id, head.head] = numbers[twin] if twin else len(numbers)
+    return numbers
 
 
 def _shared(mine: Any, other: Any) -> Any:

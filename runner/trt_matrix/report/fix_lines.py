@@ -104,4 +104,4 @@ def lines(judgement: Judgement) -> list[str]:
             told.append(f"     {row.fix.command}")
     if len(rows) > MOST:
         told.append(f"  and {count(len(rows) - MOST, 'way')} more in the report")
-    return [*told, *(f"  {one}" for one in judgement.no_fix)]
+    return [*told, *(f"  {sentence}" for sentence in judgement.no_fix)]

@@ -50,16 +50,16 @@ class Fixes(NamedTuple):
 
 
 def fixes(judgement: Judgement) -> Fixes:
-    found = judgement.fixes
+    known = judgement.fixes
     ap = judgement.reference_ap is not None and any(
-        fix.now.ap_drop is not None and fix.reaches.ap_drop is not None for fix in found
+        fix.now.ap_drop is not None and fix.reaches.ap_drop is not None for fix in known
     )
     reference = judgement.reference_ap
     gains = [
         _ap_gain(fix, reference)
         if ap
         else max(present(_gain_of(fix, head) for head in judgement.heads), key=abs, default=None)
-        for fix in found
+        for fix in known
     ]
     most = max(map(abs, present(gains)), default=0.0) or 1.0
     return Fixes(
@@ -75,7 +75,7 @@ def fixes(judgement: Judgement) -> Fixes:
                 lost=fix.reaches.lost,
                 later=_later(fix.reaches.latency_s, fix.now.latency_s),
             )
-            for fix, gain in zip(found, gains, strict=True)
+            for fix, gain in zip(known, gains, strict=True)
         ),
     )
 

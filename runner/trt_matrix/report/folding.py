@@ -54,34 +54,34 @@ class _Boxes:
     def contract(self, u: int, v: int) -> None:
         """Puts the layers of v into u."""
         self.members[u] += self.members.pop(v)
-        for one in self.before.pop(v) - {u}:
-            self.after[one] = self.after[one] - {v} | {u}
-            self.before[u].add(one)
-        for one in self.after.pop(v):
-            self.before[one] = self.before[one] - {v} | {u}
-            self.after[u].add(one)
+        for other in self.before.pop(v) - {u}:
+            self.after[other] = self.after[other] - {v} | {u}
+            self.before[u].add(other)
+        for other in self.after.pop(v):
+            self.before[other] = self.before[other] - {v} | {u}
+            self.after[u].add(other)
         self.after[u].discard(v)
 
     def order(self) -> list[int]:
         """Returns the boxes, each after those that it reads."""
         left = {box: len(reads) for box, reads in self.before.items()}
         ready = [box for box, count in left.items() if not count]
-        found = []
+        order = []
         while ready:
             box = ready.pop(0)
-            found.append(box)
-            for one in sorted(self.after[box]):
-                left[one] -= 1
-                if not left[one]:
-                    ready.append(one)
-        return found
+            order.append(box)
+            for other in sorted(self.after[box]):
+                left[other] -= 1
+                if not left[other]:
+                    ready.append(other)
+        return order
 
     def columns(self) -> dict[int, int]:
         """Returns box → how many lie before it, on the longest way."""
-        found: dict[int, int] = {}
+        columns: dict[int, int] = {}
         for box in self.order():
-            found[box] = max((found[one] + 1 for one in self.before[box]), default=0)
-        return found
+            columns[box] = max((columns[other] + 1 for other in self.before[box]), default=0)
+        return columns
 
     def chains(self) -> Iterator[tuple[int, int]]:
         """Yields edges between boxes of a part that have no other neighbours on that side."""
@@ -100,7 +100,7 @@ class _Boxes:
 
     def weight(self, u: int, v: int) -> tuple[bool, bool, int, int]:
         """Returns how much would be hidden by folding these into one."""
-        together = [self.items[one] for one in (*self.members[u], *self.members[v])]
+        together = [self.items[place] for place in (*self.members[u], *self.members[v])]
         return (
             any(item.alone for item in together),
             len({item.alike for item in together}) > 1,
@@ -130,21 +130,21 @@ def fold(items: Sequence[Item], most: int, most_columns: int) -> Folded:
         wide = max(columns.values(), default=0) + 1 > most_columns
         if not wide and len(boxes.members) <= most:
             break
-        found = list(boxes.safe(columns))
+        edges = list(boxes.safe(columns))
         if len(boxes.members) <= most:
             critical = _critical(boxes, columns)
-            found = [
-                (u, v) for u, v in found if {u, v} <= critical and columns[v] == columns[u] + 1
+            edges = [
+                (u, v) for u, v in edges if {u, v} <= critical and columns[v] == columns[u] + 1
             ]
-        if not found:
+        if not edges:
             break
-        boxes.contract(*min(found, key=lambda edge: boxes.weight(*edge)))
+        boxes.contract(*min(edges, key=lambda edge: boxes.weight(*edge)))
     order = boxes.order()
     places = {box: place for place, box in enumerate(order)}
     return Folded(
         boxes=tuple(tuple(sorted(boxes.members[box])) for box in order),
         edges=tuple(
-            (places[one], places[box]) for box in order for one in sorted(boxes.before[box])
+            (places[read], places[box]) for box in order for read in sorted(boxes.before[box])
         ),
     )
 
@@ -173,26 +173,28 @@ def _contract_bands(boxes: _Boxes) -> bool:
 
     Together they make no loop: what leads out of a pair leads to a later one, or stays between its columns.
     """
-    found = False
+    contracted = False
     for parity in (0, 1):
         columns = boxes.columns()
         lightest: dict[int, tuple[tuple[bool, bool, int, int], int, int]] = {}
         for u, v in boxes.safe(columns):
             if columns[v] == columns[u] + 1 and columns[u] % 2 == parity:
-                one = (boxes.weight(u, v), u, v)
-                lightest[columns[u]] = min(one, lightest.get(columns[u], one))
+                edge = (boxes.weight(u, v), u, v)
+                lightest[columns[u]] = min(edge, lightest.get(columns[u], edge))
         for weight, u, v in lightest.values():
             if not weight[0]:
                 boxes.contract(u, v)
-                found = True
-    return found
+                contracted = True
+    return contracted
 
 
 def _critical(boxes: _Boxes, columns: dict[int, int]) -> set[int]:
     """Returns the boxes on the longest ways."""
     longest = max(columns.values())
-    found = {box for box, column in columns.items() if column == longest}
+    critical = {box for box, column in columns.items() if column == longest}
     for box in reversed(boxes.order()):
-        if any(one in found and columns[one] == columns[box] + 1 for one in boxes.after[box]):
-            found.add(box)
-    return found
+        if any(
+            after in critical and columns[after] == columns[box] + 1 for after in boxes.after[box]
+        ):
+            critical.add(box)
+    return critical

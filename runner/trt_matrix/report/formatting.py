@@ -125,14 +125,14 @@ def sentence(text: str) -> str:
     return capital(text)
 
 
-def effect(one: Effect) -> str:
+def effect(change: Effect) -> str:
     """Returns `+6.1 dB (5.2 to 6.9)`; without the interval where the noise is unknown."""
-    text = f"{signed(one.db, 1)} dB"
-    if one.typical is not None and one.db < one.typical_db / 2:
-        return f"{signed(one.typical_db, 1)} dB on the typical image"
-    if not one.known or not math.isfinite(one.low):
+    text = f"{signed(change.db, 1)} dB"
+    if change.typical is not None and change.db < change.typical_db / 2:
+        return f"{signed(change.typical_db, 1)} dB on the typical image"
+    if not change.known or not math.isfinite(change.low):
         return f"{text}, noise unknown"
-    return f"{text} ({fixed(one.low_db, 1)} to {fixed(one.high_db, 1)})"
+    return f"{text} ({fixed(change.low_db, 1)} to {fixed(change.high_db, 1)})"
 
 
 def unseen(verdict: Verdict) -> str:
@@ -152,13 +152,13 @@ def ticks(text: str) -> Markup:
     """Returns `text` with what stands between backticks as code, as the terminal and Markdown have it."""
     parts = re.split(r"`([^`]+)`", visible(text))
     return Markup("").join(
-        Markup("<code>{}</code>").format(one) if at % 2 else one for at, one in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
     )
 
 
 FILTERS = {
-    one.__name__: one
-    for one in (
+    filter_.__name__: filter_
+    for filter_ in (
         cosine,
         count,
         duration,

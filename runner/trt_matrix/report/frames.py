@@ -47,7 +47,7 @@ def long_table(judgement: Judgement) -> list[dict[str, Any]]:
 def _value(column: Column, entry: Entry) -> Any:
     value = column.value(entry)
     if column.type is NAMES:
-        return [_encodable(one) for one in value]
+        return [_encodable(name) for name in value]
     if value is None:
         return None
     if column.type is TEXT:

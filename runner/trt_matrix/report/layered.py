@@ -79,7 +79,8 @@ def layered(
     return Layered(
         centres=tuple(place(box.view.xy, box.view.number) for box in boxes),
         lines=tuple(
-            tuple(place(one, line.v[0].view.number) for one in line.view.points) for line in lines
+            tuple(place(point, line.v[0].view.number) for point in line.view.points)
+            for line in lines
         ),
         width=round(max(box.view.xy[1] for box in boxes) + size[0] / 2 + margin - left),
         height=round(below - gaps[1] + 2 * margin),

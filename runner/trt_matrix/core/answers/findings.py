@@ -40,7 +40,7 @@ def findings(
     after all others, and what was never meant to run last.
     `rows` are the cells of this head, `results` all that were planned; `problem` is what is wrong with its reference.
     """
-    made = [
+    every = [
         *reference(problem),
         *broken(rows),
         *unquantised(rows),
@@ -50,7 +50,7 @@ def findings(
         *unexplained(rows),
         *did_not_run(results),
     ]
-    return tuple(sorted(made, key=_order))
+    return tuple(sorted(every, key=_order))
 
 
 def _order(finding: Finding) -> tuple[int, bool, bool, int]:

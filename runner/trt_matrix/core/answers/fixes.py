@@ -98,13 +98,13 @@ def _advised(answer: Answer, judgement: Judgement) -> Answer:
     fix = best_fix(judgement.fixes, answer.head)
     if not reaches or (fix and fix.gains_db.get(answer.head, 0.0) < SQNR_DB[0]):
         return answer
-    found = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
+    helps = f"{capital(what)}: {reaches} ({Basis.MEASURED if measured else Basis.SIMULATED})."
 
     def told(finding: Finding) -> Finding:
         if finding.kind is not Kind.INT8_LIMIT:
             return finding
         enough = fix is None or fix.reaches.holds is not False
-        return replace(finding, advice=found if enough else f"{found} {finding.advice}")
+        return replace(finding, advice=helps if enough else f"{helps} {finding.advice}")
 
     findings = tuple(map(told, answer.findings))
     of_first = bool(findings) and answer.advice == answer.findings[0].advice
@@ -121,11 +121,11 @@ def _shown(
     `heads` are those that it is for; None: those that something is wrong with.
     """
     bad = bad_heads(now) if heads is None else heads
-    found = gain(fix.now, fix.reaches, bad)
+    gained = gain(fix.now, fix.reaches, bad)
     others = [known.by_id[cell] for cell in fix.cells[:1]]
     if any(beyond_builds(now, other, bad) is False for other in others):
-        found = replace(found, best_db=min(found.best_db, 0.0))
-    return _Shown(fix, now, found, bad)
+        gained = replace(gained, best_db=min(gained.best_db, 0.0))
+    return _Shown(fix, now, gained, bad)
 
 
 def _worst_db(result: CellResult) -> float:

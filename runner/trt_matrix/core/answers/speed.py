@@ -172,7 +172,7 @@ def timed_together(result: CellResult, other: CellResult) -> bool:
     if (result.environment, result.device) != (other.environment, other.device):
         return True
     starts = [
-        _moment(each.run.started) for each in (result, other) if each.run and each.run.started
+        _moment(cell.run.started) for cell in (result, other) if cell.run and cell.run.started
     ]
     if len(starts) < 2:
         return True
@@ -183,7 +183,7 @@ def timed_together(result: CellResult, other: CellResult) -> bool:
 def _moment(started: str) -> datetime | None:
     """Returns when a start was; None where what another machine wrote is no time."""
     try:
-        found = datetime.fromisoformat(started)
+        moment = datetime.fromisoformat(started)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

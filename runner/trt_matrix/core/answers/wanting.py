@@ -16,8 +16,8 @@ def why_mix(judgement: Judgement) -> str | None:
 
     `small breaks its gate in ort-1.18.1/cpu/int8-shared-entropy`, `5 of 722 boxes are lost in …`.
     """
-    found = sorted(_reasons(judgement.cells), key=lambda reason: -reason[0].rank)
-    return found[0][1] if found else None
+    reasons = sorted(_reasons(judgement.cells), key=lambda reason: -reason[0].rank)
+    return reasons[0][1] if reasons else None
 
 
 def _reasons(results: Iterable[CellResult]) -> Iterable[tuple[Severity, str]]:

@@ -161,19 +161,21 @@ def results_of(labels: Labels, boxes: Mapping[int, Boxes]) -> list[dict[str, Any
     for index, image in enumerate(labels.images):
         if image not in boxes:
             _refuse(f"no boxes of image {image}: an image without any still needs its entry")
-        found = boxes[image]
-        unknown = found.classes[(found.classes < 0) | (found.classes >= len(labels.categories))]
+        of_image = boxes[image]
+        unknown = of_image.classes[
+            (of_image.classes < 0) | (of_image.classes >= len(labels.categories))
+        ]
         if unknown.size:
             _refuse(
                 f"image {image} has a box of class {unknown[0]}, counted from 0, but the labels have "
                 f"{len(labels.categories)} categories: check decode.classes and the labels"
             )
-        size = found.corners[:, 2:] - found.corners[:, :2]
+        size = of_image.corners[:, 2:] - of_image.corners[:, :2]
         placed = zip(
-            found.classes.tolist(),
-            found.scores.tolist(),
-            np.concatenate([found.corners[:, :2], size], axis=1).tolist(),
-            found.areas.tolist(),
+            of_image.classes.tolist(),
+            of_image.scores.tolist(),
+            np.concatenate([of_image.corners[:, :2], size], axis=1).tolist(),
+            of_image.areas.tolist(),
             strict=True,
         )
         results += [
@@ -206,9 +208,9 @@ def _entries(coco: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
 def _ids(coco: Mapping[str, Any], name: str) -> tuple[int, ...]:
     """Returns the ids of a list of the labels, rising."""
     ids: list[Any] = [entry.get("id") for entry in _entries(coco, name)]
-    for position, one in enumerate(ids):
-        if not _is_id(one):
-            _refuse(f"labels: {name}[{position}] has id {_shown(one)}: an integer is expected")
+    for position, entry_id in enumerate(ids):
+        if not _is_id(entry_id):
+            _refuse(f"labels: {name}[{position}] has id {_shown(entry_id)}: an integer is expected")
     if len(set(ids)) < len(ids):
         _refuse(f"labels: two entries of {name} have one id")
     return tuple(sorted(ids))

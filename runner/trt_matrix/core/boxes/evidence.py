@@ -51,7 +51,7 @@ class BoxEvidence:
 
     def indices(self, head: str) -> list[int]:
         """Returns where the boxes that a head has a part in stand in `Sums`."""
-        return [self.heads.index(one) for one in self.made_of[head]]
+        return [self.heads.index(part) for part in self.made_of[head]]
 
 
 def matching_of(decode: RecordedDecode) -> Matching:

@@ -22,5 +22,6 @@ def heads_of_a_box(decode: RecordedDecode) -> Mapping[str, tuple[str, ...]]:
         groups = (heads,) if style is None else style.together(decode)
     group_of = {head: frozenset(group) for group in groups for head in group}
     return {
-        head: tuple(one for one in heads if one in group_of.get(head, {head})) for head in heads
+        head: tuple(other for other in heads if other in group_of.get(head, {head}))
+        for head in heads
     }

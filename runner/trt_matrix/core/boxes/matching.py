@@ -210,11 +210,11 @@ def compare_all(
     Raises:
         ValueError: one side has more images than the other.
     """
-    found = [
+    sums = [
         compare(boxes, other, pair(boxes, other, settings.iou_threshold), heads, settings)
         for boxes, other in zip(reference, test, strict=True)
     ]
-    return np.array(found, CHANGES).reshape(len(found), heads, len(settings.sizes) + 1)
+    return np.array(sums, CHANGES).reshape(len(sums), heads, len(settings.sizes) + 1)
 
 
 def totals(sums: Sums, repeats: int = 1) -> Changes:

@@ -61,8 +61,8 @@ class Boxes:
             good = np.flatnonzero(np.isfinite(self.corners).all(axis=1) & (sizes > 0).all(axis=1))
         if len(good) == len(self):
             return self
-        found = Counter(np.delete(self.heads, good).tolist())
-        return replace(self.take(good), degenerate=dict(Counter(self.degenerate) + found))
+        degenerate = Counter(np.delete(self.heads, good).tolist())
+        return replace(self.take(good), degenerate=dict(Counter(self.degenerate) + degenerate))
 
     def in_image(self, *, scale: tuple[float, float], offset: tuple[float, float]) -> "Boxes":
         """Returns the boxes in pixels of the image that lies in the input at x·scale + offset.

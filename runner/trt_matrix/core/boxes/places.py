@@ -91,13 +91,13 @@ def places(
 
 def _sides(level: PriorGrid) -> Floats:
     """Returns width and height of the priors of one cell, shape (priors, 2), in Caffe's order."""
-    found: list[tuple[float, float]] = []
+    sides: list[tuple[float, float]] = []
     for index, size in enumerate(level.sizes):
-        found.append((size, size))
+        sides.append((size, size))
         if level.max_sizes:
             side = math.sqrt(size * level.max_sizes[index])
-            found.append((side, side))
+            sides.append((side, side))
         for ratio in level.ratios:
             long, short = size * math.sqrt(ratio), size / math.sqrt(ratio)
-            found += [(long, short), (short, long)]
-    return np.array(found, np.float64)
+            sides += [(long, short), (short, long)]
+    return np.array(sides, np.float64)

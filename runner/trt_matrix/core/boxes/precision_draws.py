@@ -134,13 +134,15 @@ def _pairs(evaluation: Any, images: Indices) -> Iterator[tuple[int, int, Mask]]:
     """
     thresholds = evaluation.params.iouThrs
     all_pairs = _matched(evaluation)
-    # At all thresholds at once it does not say at which a pair was made. It was at every one up to its
+    # At all thresholds at once it does not say at which a pair was made. It was at every labelled up to its
     # IoU, unless another box or object came between, which at some threshold made a pair of its own.
     boxes, objects = (
         (Counter(ids) for ids in zip(*all_pairs, strict=True)) if all_pairs else ({}, {})
     )
     contested = {
-        int(images[box - 1]) for box, one in all_pairs if boxes[box] > 1 or objects[one] > 1
+        int(images[box - 1])
+        for box, labelled in all_pairs
+        if boxes[box] > 1 or objects[labelled] > 1
     }
     for (box, pair), iou in all_pairs.items():
         if int(images[box - 1]) not in contested:
@@ -149,8 +151,8 @@ def _pairs(evaluation: Any, images: Indices) -> Iterator[tuple[int, int, Mask]]:
         evaluation.params.imgIds = sorted(contested)
         for threshold in thresholds:
             evaluation.params.iouThrs = np.array([threshold])
-            for box, one in _matched(evaluation):
-                yield box, one, thresholds == threshold
+            for box, labelled in _matched(evaluation):
+                yield box, labelled, thresholds == threshold
 
 
 def _matched(evaluation: Any) -> Mapping[tuple[int, int], float]:

@@ -37,28 +37,31 @@ def read(
     outputs: Sequence[SeenOutput], image: tuple[int, int], strides: Sequence[int], anchors: int = 1
 ) -> tuple[GridOutput, ...]:
     """Returns those that have a row for every anchor of one grid, as rows or as a map, channels first."""
-    found = []
+    grids = []
     for seen in outputs:
         for stride in strides:
             rows, columns = grid(image, stride)
             cells = rows * columns
             match seen.shape:
                 case (first, channels) if first == anchors * cells:
-                    found.append(GridOutput(seen, stride, channels, "boxes"))
+                    grids.append(GridOutput(seen, stride, channels, "boxes"))
                 case (first,) if first == anchors * cells:
-                    found.append(GridOutput(seen, stride, 1, "boxes"))
+                    grids.append(GridOutput(seen, stride, 1, "boxes"))
                 case (channels, *rest) if tuple(rest) == (rows, columns) and not channels % anchors:
-                    found.append(GridOutput(seen, stride, channels // anchors, "channels_first"))
-    return tuple(found)
+                    grids.append(GridOutput(seen, stride, channels // anchors, "channels_first"))
+    return tuple(grids)
 
 
 def by_stride(
-    found: Sequence[GridOutput], strides: Sequence[int]
+    grids: Sequence[GridOutput], strides: Sequence[int]
 ) -> Mapping[int, list[GridOutput]] | None:
     """Returns stride → its outputs; None unless each has as many, all laid out alike."""
-    groups = {stride: [one for one in found if one.stride == stride] for stride in strides}
+    groups = {
+        stride: [grid_output for grid_output in grids if grid_output.stride == stride]
+        for stride in strides
+    }
     sizes = {len(group) for group in groups.values()}
-    if len(sizes) != 1 or 0 in sizes or len({one.layout for one in found}) != 1:
+    if len(sizes) != 1 or 0 in sizes or len({grid_output.layout for grid_output in grids}) != 1:
         return None
     return groups
 
@@ -86,9 +89,9 @@ def pair_of(
     return scores, boxes[0], rows, columns
 
 
-def layout(found: Sequence[GridOutput], default: str = "boxes") -> dict[str, str]:
+def layout(grids: Sequence[GridOutput], default: str = "boxes") -> dict[str, str]:
     """Returns what `decode:` must say of the layout: nothing where it is the style's own."""
-    return {} if found[0].layout == default else {"layout": found[0].layout}
+    return {} if grids[0].layout == default else {"layout": grids[0].layout}
 
 
 def activation(seen: SeenOutput, default: str, *, of: str = "Sigmoid") -> dict[str, str]:

@@ -47,8 +47,8 @@ def class_scores(parts: Parts, _places: Places, decode: RecordedDecode) -> Outpu
 
 def class_chances(scores: Output, decode: RecordedDecode) -> Output:
     """Returns the classes' own probabilities, shape (rows, classes), without that of no object."""
-    found = softmax(scores) if decode.softmax and not decode.activated else chances(scores, decode)
-    return {"none": found, "first": found[:, 1:], "last": found[:, :-1]}[decode.background]
+    every = softmax(scores) if decode.softmax and not decode.activated else chances(scores, decode)
+    return {"none": every, "first": every[:, 1:], "last": every[:, :-1]}[decode.background]
 
 
 def chances(values: Output, decode: RecordedDecode) -> Output:
@@ -245,13 +245,13 @@ def _levels(decode: RecordedDecode, form: Rows, stride: int) -> tuple[Level, ...
     strides = (stride,) if stride else decode.strides
     if not strides:
         refuse(f"{decode.style} needs decode.strides, or the `stride` of each head, in pixels")
-    return tuple(Level(one, decode.anchors_per_cell) for one in strides)
+    return tuple(Level(pixels, decode.anchors_per_cell) for pixels in strides)
 
 
 def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> PositionGate:
     """Returns where a group can hold a box: a score is never above its objectness, nor above its class."""
     role: Role = "objectness" if "objectness" in form.channels else "scores"
-    channels = {head: _channels(decode, form, one) for one, head in group.heads.items()}
+    channels = {head: _channels(decode, form, held) for held, head in group.heads.items()}
     levels = _levels(decode, form, group.stride)
     first = decode.layout == "channels_first"
     anchors = levels[0].anchors if first and len(levels) == 1 else 1
@@ -261,14 +261,14 @@ def _gate(decode: RecordedDecode, form: Rows, group: _HeadGroup) -> PositionGate
         joined = JOINED in group.heads
         head = group.heads[JOINED if joined else wanted]
         before = form.joined[: form.joined.index(wanted)] if joined else ()
-        at = sum(form.channels[one](decode) for one in before)
+        at = sum(form.channels[earlier](decode) for earlier in before)
         end = at + form.channels[wanted](decode)
         firsts = range(0, anchors * channels[head], channels[head])
-        return head, tuple(tuple(range(one + at, one + end)) for one in firsts)
+        return head, tuple(tuple(range(start + at, start + end)) for start in firsts)
 
     def classes(every: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        left, right = (decode.background == one for one in ("first", "last"))
-        return tuple(one[left : len(one) - right] for one in every)
+        left, right = (decode.background == side for side in ("first", "last"))
+        return tuple(of_anchor[left : len(of_anchor) - right] for of_anchor in every)
 
     head, every = of(role)
     scoring, scores = of("scores")
@@ -326,12 +326,12 @@ def _has(head: str, shape: Sequence[int]) -> str:
 
 def _channels(decode: RecordedDecode, form: Rows, role: Role | None) -> int:
     roles = form.joined if role is None else (role,)
-    return sum(form.channels[one](decode) for one in roles)
+    return sum(form.channels[part](decode) for part in roles)
 
 
 def _columns(decode: RecordedDecode, form: Rows, role: Role | None) -> str:
     roles = form.joined if role is None else (role,)
-    held = " + ".join(f"{form.channels[one](decode)} of {one}" for one in roles)
+    held = " + ".join(f"{form.channels[part](decode)} of {part}" for part in roles)
     return f"{held} a row (check decode.classes, bins, background and layout)"
 
 
@@ -365,18 +365,18 @@ def _permitted(
 def _parts(
     outputs: Mapping[str, Output], decode: RecordedDecode, form: Rows, group: _HeadGroup
 ) -> dict[Role, Output]:
-    found: dict[Role, Output] = {}
+    parts: dict[Role, Output] = {}
     for role, head in group.heads.items():
         channels = _channels(decode, form, role)
         values = _as_rows(np.asarray(outputs[head], np.float32), decode, channels)
         if role is not None:
-            found[role] = values
+            parts[role] = values
             continue
         start = 0
-        for one in form.joined:
-            end = start + form.channels[one](decode)
-            found[one], start = values[:, start:end], end
-    return found
+        for joined_role in form.joined:
+            end = start + form.channels[joined_role](decode)
+            parts[joined_role], start = values[:, start:end], end
+    return parts
 
 
 def _as_rows(output: Output, decode: RecordedDecode, channels: int) -> Output:

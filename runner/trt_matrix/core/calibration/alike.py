@@ -76,8 +76,8 @@ def describe(levels: npt.NDArray[np.floating]) -> Floats:
     soft = np.nan_to_num(steps / (np.abs(steps) + SOFT))
     if np.sqrt(np.mean(soft**2)) < FLAT:
         return np.zeros(LENGTH, np.float32)
-    made: Floats = (soft / np.linalg.norm(soft)).astype(np.float32)
-    return made
+    description: Floats = (soft / np.linalg.norm(soft)).astype(np.float32)
+    return description
 
 
 def _shrunk(levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -224,7 +224,11 @@ def _scenes(
             left[reached] = False
             waiting = np.concatenate([waiting, reached])
         groups.append(tuple(int(places[index]) for index in sorted(group)))
-    return tuple(sorted((one for one in groups if len(one) > 1), key=lambda one: (-len(one), one)))
+    return tuple(
+        sorted(
+            (group for group in groups if len(group) > 1), key=lambda group: (-len(group), group)
+        )
+    )
 
 
 def in_a_row(groups: Sequence[Sequence[int]]) -> bool:

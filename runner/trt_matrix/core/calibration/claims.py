@@ -241,10 +241,10 @@ def enough(curves: Sequence[Curve], least_db: float) -> str | None:
 
 
 def order_claims(
-    found: Sequence[tuple[str, float]], algorithm: str | None, least_db: float
+    moves: Sequence[tuple[str, float]], algorithm: str | None, least_db: float
 ) -> Claims:
     """Yields that the order of the images decides, where it moves a head by the least effect."""
-    moved = [(head, db) for head, db in found if db >= least_db]
+    moved = [(head, db) for head, db in moves if db >= least_db]
     if moved:
         yield Claim(
             concern=Concern.ORDER,
@@ -254,9 +254,9 @@ def order_claims(
         )
 
 
-def order_kept(found: Sequence[tuple[str, float]], algorithm: str | None) -> str:
+def order_kept(moves: Sequence[tuple[str, float]], algorithm: str | None) -> str:
     """Returns by how much the order of the images moves heads, where that is nothing to speak of."""
-    most = max(db for _, db in found)
+    most = max(db for _, db in moves)
     by = "not at all" if most == 0 else f"by at most {most:.2g} dB"
     return f"the order of the images moves heads {by} ({algorithm})"
 

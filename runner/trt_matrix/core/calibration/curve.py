@@ -69,10 +69,10 @@ class Curve:
 
 def counts(images: int) -> tuple[int, ...]:
     """Returns the sizes to try: the whole set, a quarter of it, and so on to one to three images."""
-    found = [images]
-    while found[-1] >= QUADRUPLE or (len(found) == 1 and images > 1):
-        found.append(max(1, found[-1] // QUADRUPLE))
-    return tuple(reversed(found))
+    sizes = [images]
+    while sizes[-1] >= QUADRUPLE or (len(sizes) == 1 and images > 1):
+        sizes.append(max(1, sizes[-1] // QUADRUPLE))
+    return tuple(reversed(sizes))
 
 
 def curve(head: str, points: Sequence[Point], least_db: float) -> Curve | None:
@@ -104,15 +104,15 @@ def curve(head: str, points: Sequence[Point], least_db: float) -> Curve | None:
 
 
 def curves(
-    found: Mapping[str, Mapping[int, Sequence[float]]], least_db: float
+    draws: Mapping[str, Mapping[int, Sequence[float]]], least_db: float
 ) -> tuple[Curve, ...]:
     """Returns the curves of all heads; head → images → SQNR of each draw, in dB."""
-    made = (
+    of_heads = (
         curve(
             head,
             [Point(images=number, sqnr_db=tuple(dbs)) for number, dbs in points.items() if dbs],
             least_db,
         )
-        for head, points in found.items()
+        for head, points in draws.items()
     )
-    return tuple(one for one in made if one)
+    return tuple(of_head for of_head in of_heads if of_head)

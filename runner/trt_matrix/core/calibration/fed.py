@@ -41,13 +41,13 @@ class Pixels:
 
     def pixel(self, values: Values) -> Values:
         """Returns the pixels, 0 to 255, of values whose last axis is channels."""
-        found: Values = (values * np.asarray(self.std) + np.asarray(self.mean)) / self.scale
-        return found
+        pixels: Values = (values * np.asarray(self.std) + np.asarray(self.mean)) / self.scale
+        return pixels
 
     def value(self, pixels: Values) -> Values:
         """Returns what is fed for pixels whose last axis is channels."""
-        found: Values = (pixels * self.scale - np.asarray(self.mean)) / np.asarray(self.std)
-        return found
+        fed: Values = (pixels * self.scale - np.asarray(self.mean)) / np.asarray(self.std)
+        return fed
 
 
 def each_channel(value: Any, channels: int) -> tuple[float, ...]:
@@ -111,14 +111,14 @@ def channels(every: Floats) -> tuple[Channel, ...]:
     """
     return tuple(
         Channel(
-            mean=float(one[:, 0].mean()),
-            std=float(one[:, 1].mean()),
-            low=float(one[:, 2].min()),
-            high=float(one[:, 3].max()),
-            black=float(one[:, 4].mean()),
-            full=float(one[:, 5].mean()),
+            mean=float(channel[:, 0].mean()),
+            std=float(channel[:, 1].mean()),
+            low=float(channel[:, 2].min()),
+            high=float(channel[:, 3].max()),
+            black=float(channel[:, 4].mean()),
+            full=float(channel[:, 5].mean()),
         )
-        for one in every.transpose(1, 0, 2)
+        for channel in every.transpose(1, 0, 2)
     )
 
 
@@ -175,11 +175,11 @@ def swapped(calibration: Floats, evaluation: Floats, how: Pixels) -> float | Non
 def _measures(every: Floats, how: Pixels) -> Mapping[str, Floats]:
     means = how.pixel(every[:, :, 0])
     contrast = every[:, :, 1] * np.abs(np.asarray(how.std)) / how.scale
-    found = {"brightness": means.mean(axis=1), "contrast": contrast.mean(axis=1)}
+    measures = {"brightness": means.mean(axis=1), "contrast": contrast.mean(axis=1)}
     if means.shape[1] == 3:
         red_less_last = means[:, 0] - means[:, 2]
-        found["red less blue"] = -red_less_last if how.blue_first else red_less_last
-    return found
+        measures["red less blue"] = -red_less_last if how.blue_first else red_less_last
+    return measures
 
 
 def _difference(measure: str, here: Floats, there: Floats) -> SetDifference | None:

@@ -62,8 +62,8 @@ class PixelForm:
         `how` is the way in which they were `fed`.
         """
         pixels = how.pixel(np.asarray(fed, np.float64))
-        made = self.pixels.value(pixels[..., ::-1] if self.exchanged else pixels)
-        return np.ascontiguousarray(made, np.float32)
+        values = self.pixels.value(pixels[..., ::-1] if self.exchanged else pixels)
+        return np.ascontiguousarray(values, np.float32)
 
 
 def forms(fed: Pixels) -> tuple[PixelForm, ...]:

@@ -74,11 +74,11 @@ STRIDE = 4
 
 def recognise_centernet(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Maps of stride 4: classes, sizes and offsets, told from each other by name."""
-    found = read(outputs, image, (STRIDE,))
-    if len(outputs) != 3 or [one.layout for one in found] != ["channels_first"] * 3:
+    grids = read(outputs, image, (STRIDE,))
+    if len(outputs) != 3 or [grid.layout for grid in grids] != ["channels_first"] * 3:
         return None
-    twos = [one.seen for one in found if one.channels == 2]
-    heats = [one for one in found if one.seen not in twos or named(one.seen, "hm", "heat")]
+    twos = [grid.seen for grid in grids if grid.channels == 2]
+    heats = [grid for grid in grids if grid.seen not in twos or named(grid.seen, "hm", "heat")]
     if len(heats) != 1:
         return None
     twos = [two for two in twos if two is not heats[0].seen]
@@ -101,10 +101,10 @@ def recognise_centernet(outputs: Sequence[SeenOutput], image: tuple[int, int]) -
 
 def recognise_centerface(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Maps of stride 4 in the order of the published network: heat, sizes, offsets, five points."""
-    found = read(outputs, image, (STRIDE,))
-    if len(found) != len(outputs) or [one.channels for one in found] != [1, 2, 2, 10]:
+    grids = read(outputs, image, (STRIDE,))
+    if len(grids) != len(outputs) or [grid.channels for grid in grids] != [1, 2, 2, 10]:
         return None
-    heat, sizes, offsets, _ = (one.seen for one in found)
+    heat, sizes, offsets, _ = (grid.seen for grid in grids)
     return Proposal(
         decode={"style": "centerface"} | activation(heat, "none"),
         heads={

@@ -81,7 +81,7 @@ def joined(name: str, strides: Sequence[int]) -> Recognise:
             return None
         if table[1] == 5 + COCO:
             return None
-        bins = next((one for one in BINS if table[1] == COCO + 4 * one), None)
+        bins = next((number for number in BINS if table[1] == COCO + 4 * number), None)
         return Proposal(
             decode={"style": name, "classes": COCO if bins else table[1] - 4 * BINS[0]}
             | ({"bins": bins} if bins and bins != BINS[0] else {})
@@ -104,7 +104,7 @@ def separate(name: str, strides: Sequence[int]) -> Recognise:
         if groups is None or len(outputs) != 2 * len(strides):
             return None
         pairs = [_pair(group) for group in groups.values()]
-        parts = [one for pair in pairs if pair for one in pair]
+        parts = [part for pair in pairs if pair for part in pair]
         kinds = {(pair[0].channels, pair[1].channels) for pair in pairs if pair}
         if None in pairs or len(kinds) != 1:
             return None
@@ -119,8 +119,8 @@ def separate(name: str, strides: Sequence[int]) -> Recognise:
             | activation(parts[0].seen, "none")
             | layout(parts),
             heads={
-                one.seen.name: {"stride": one.stride, "role": role}
-                for one, role in zip(parts, roles, strict=True)
+                part.seen.name: {"stride": part.stride, "role": role}
+                for part, role in zip(parts, roles, strict=True)
             },
             reason="classes and distances to the sides for each cell of strides "
             + ", ".join(map(str, strides)),
@@ -137,15 +137,17 @@ def _pair(group: Sequence[GridOutput]) -> tuple[GridOutput, GridOutput] | None:
     """Returns scores and distances of one grid: by name, by a sigmoid, or by four columns."""
     if len(group) != 2:
         return None
-    for one, other in (group, group[::-1]):
-        if other.channels % 4:
+    for scores, sides in (group, group[::-1]):
+        if sides.channels % 4:
             continue
-        by_name = named(other.seen, "dis", "reg", "box") and named(
-            one.seen, "cls", "class", "score"
+        by_name = named(sides.seen, "dis", "reg", "box") and named(
+            scores.seen, "cls", "class", "score"
         )
-        by_sigmoid = one.seen.applies("Sigmoid") is True and other.seen.applies("Sigmoid") is False
-        if by_name or by_sigmoid or (other.channels == 4 and one.channels != 4):
-            return one, other
+        by_sigmoid = (
+            scores.seen.applies("Sigmoid") is True and sides.seen.applies("Sigmoid") is False
+        )
+        if by_name or by_sigmoid or (sides.channels == 4 and scores.channels != 4):
+            return scores, sides
     return None
 
 
@@ -158,21 +160,21 @@ def either(*ways: Recognise) -> Recognise:
 
 def scrfd(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Two rows a cell: a score, four distances, and perhaps five points."""
-    found = read(outputs, image, N3, anchors=2)
-    groups = by_stride(found, N3)
-    if groups is None or len(found) != len(outputs):
+    grids = read(outputs, image, N3, anchors=2)
+    groups = by_stride(grids, N3)
+    if groups is None or len(grids) != len(outputs):
         return None
-    kinds = [sorted(one.channels for one in group) for group in groups.values()]
+    kinds = [sorted(grid.channels for grid in group) for group in groups.values()]
     if kinds not in ([[1, 4, 10]] * 3, [[1, 4]] * 3):
         return None
     held = {1: "scores", 4: "boxes"}
-    scores = next(one for one in found if one.channels == 1)
+    scores = next(grid for grid in grids if grid.channels == 1)
     return Proposal(
-        decode={"style": "scrfd"} | activation(scores.seen, "none") | layout(found),
+        decode={"style": "scrfd"} | activation(scores.seen, "none") | layout(grids),
         heads={
-            one.seen.name: {"stride": one.stride, "role": held[one.channels]}
-            for one in found
-            if one.channels in held
+            grid.seen.name: {"stride": grid.stride, "role": held[grid.channels]}
+            for grid in grids
+            if grid.channels in held
         },
         reason="two rows a cell of strides 8, 16, 32, with one score and four distances",
     )

@@ -41,12 +41,12 @@ DETR_QUERIES = 100
 
 def recognise_ultraface(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """As many rows as UltraFace has priors, and boxes that the network decodes."""
-    found = pair_of(outputs) if len(outputs) == 2 else None
+    pair = pair_of(outputs) if len(outputs) == 2 else None
     cells = {stride: grid(image, stride) for stride in ULTRAFACE}
     rows = sum(number * cells[s][0] * cells[s][1] for s, number in ULTRAFACE.items())
-    if found is None or found[2:] != (rows, 2) or found[1].applies("Exp") is False:
+    if pair is None or pair[2:] != (rows, 2) or pair[1].applies("Exp") is False:
         return None
-    scores, boxes, _, _ = found
+    scores, boxes, _, _ = pair
     decoded = boxes.applies("Exp")
     return Proposal(
         decode={"style": "ultraface"} | activation(scores, "none", of="Softmax"),
@@ -60,10 +60,10 @@ def queries(name: str, doubtless: frozenset[int], background: int) -> Recognise:
     """Recognises a row for each query: scores, and a box behind a sigmoid."""
 
     def recognise(outputs: Sequence[SeenOutput], _image: tuple[int, int]) -> Proposal | None:
-        found = pair_of(outputs) if len(outputs) == 2 else None
-        if found is None or not DETR_QUERIES <= found[2] <= 1000:
+        pair = pair_of(outputs) if len(outputs) == 2 else None
+        if pair is None or not DETR_QUERIES <= pair[2] <= 1000:
             return None
-        scores, boxes, rows, columns = found
+        scores, boxes, rows, columns = pair
         squashed = boxes.applies("Sigmoid")
         if squashed is False or (rows == DETR_QUERIES) != (DETR_QUERIES in doubtless):
             return None

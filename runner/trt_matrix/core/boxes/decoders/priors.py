@@ -46,10 +46,10 @@ RETINAFACE = tuple(
 
 def recognise_retinaface(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """Two priors a cell: four offsets, two classes, five points."""
-    found = pair_of(outputs, 10) if len(outputs) == 3 else None
-    if found is None or found[2:] != (count(image, N3, 2), 2) or found[1].applies("Exp"):
+    pair = pair_of(outputs, 10) if len(outputs) == 3 else None
+    if pair is None or pair[2:] != (count(image, N3, 2), 2) or pair[1].applies("Exp"):
         return None
-    scores, boxes, rows, _ = found
+    scores, boxes, rows, _ = pair
     return Proposal(
         decode={"style": "retinaface"} | activation(scores, "none", of="Softmax"),
         heads={boxes.name: {"role": "boxes"}, scores.name: {"role": "scores"}},
@@ -63,10 +63,10 @@ DECODING = ("Exp", "Sigmoid", "Softmax", "Sub")
 
 def recognise_ssd(outputs: Sequence[SeenOutput], _image: tuple[int, int]) -> Proposal | None:
     """As many rows of four offsets as of scores, more than a transformer has queries."""
-    found = pair_of(outputs) if len(outputs) == 2 else None
-    if found is None or found[2] <= 1000 or found[3] < 2 or found[1].applies(*DECODING):
+    pair = pair_of(outputs) if len(outputs) == 2 else None
+    if pair is None or pair[2] <= 1000 or pair[3] < 2 or pair[1].applies(*DECODING):
         return None
-    scores, boxes, rows, columns = found
+    scores, boxes, rows, columns = pair
     return Proposal(
         decode={"style": "ssd", "classes": columns - 1}
         | activation(scores, "softmax", of="Softmax"),

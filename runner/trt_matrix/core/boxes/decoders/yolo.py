@@ -101,10 +101,10 @@ def yolov5_decoded(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Pro
 
 def yolov8(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """A map for each stride: distances in bins, mostly 64 logits, and the classes."""
-    found = read(outputs, image, N3)
-    if by_stride(found, N3) is None or len(outputs) != 3 or found[0].layout != "channels_first":
+    grids = read(outputs, image, N3)
+    if by_stride(grids, N3) is None or len(outputs) != 3 or grids[0].layout != "channels_first":
         return None
-    kinds = {(one.channels, one.seen.parts) for one in found}
+    kinds = {(grid.channels, grid.seen.parts) for grid in grids}
     if len(kinds) != 1:
         return None
     ((channels, parts),) = kinds
@@ -121,8 +121,8 @@ def yolov8(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | 
     return Proposal(
         decode={"style": "yolov8", "classes": classes}
         | ({"bins": 1} if bins == 4 else {})
-        | activation(found[0].seen, "sigmoid"),
-        heads={one.seen.name: {"stride": one.stride} for one in found},
+        | activation(grids[0].seen, "sigmoid"),
+        heads={grid.seen.name: {"stride": grid.stride} for grid in grids},
         reason=f"{bins} {'logits of distances' if bins > 4 else 'distances'} and {classes} classes for each cell",
         doubt=doubt,
     )
@@ -132,12 +132,12 @@ def anchored(family: Family) -> Recognise:
     """Recognises three anchors a cell; nothing tells how large they are, or which family it is."""
 
     def recognise(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
-        found = read(outputs, image, N3)
-        if len(found) != len(outputs) or {one.channels for one in found} != {3 * (5 + COCO)}:
+        grids = read(outputs, image, N3)
+        if len(grids) != len(outputs) or {grid.channels for grid in grids} != {3 * (5 + COCO)}:
             return None
         return Proposal(
-            decode={"style": str(family), "classes": COCO} | activation(found[0].seen, "sigmoid"),
-            heads={one.seen.name: {"stride": one.stride} for one in found},
+            decode={"style": str(family), "classes": COCO} | activation(grids[0].seen, "sigmoid"),
+            heads={grid.seen.name: {"stride": grid.stride} for grid in grids},
             reason=f"{3 * (5 + COCO)} channels are three anchors of 5 and {COCO} classes",
             doubt="the family, and its `anchors` for each head",
         )

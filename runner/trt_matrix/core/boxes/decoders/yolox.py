@@ -98,25 +98,25 @@ def recognise_yolox(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Pr
     table = rows_of(outputs[0]) if len(outputs) == 1 else None
     if table is not None:
         return _joined(outputs[0], *table) if table[0] == count(image, N3) else None
-    found = read(outputs, image, N3)
-    groups = by_stride(found, N3)
-    if groups is None or len(outputs) != 3 or len({one.channels for one in found}) != 1:
+    grids = read(outputs, image, N3)
+    groups = by_stride(grids, N3)
+    if groups is None or len(outputs) != 3 or len({grid.channels for grid in grids}) != 1:
         return None
-    channels = found[0].channels
-    if channels <= 5 or found[0].layout != "channels_first":
+    channels = grids[0].channels
+    if channels <= 5 or grids[0].layout != "channels_first":
         return None
-    made = {made_of(one.seen, channels) for one in found}
+    made = {made_of(grid.seen, channels) for grid in grids}
     if False in made or not (
-        channels == 5 + COCO or True in made or found[0].seen.applies("Sigmoid")
+        channels == 5 + COCO or True in made or grids[0].seen.applies("Sigmoid")
     ):
         return None
-    if any(one.seen.tail and not one.seen.tail <= {"Sigmoid"} for one in found):
+    if any(grid.seen.tail and not grid.seen.tail <= {"Sigmoid"} for grid in grids):
         return None  # features behind SiLU, which multiplies, or what decodes itself
     return Proposal(
         decode={"style": "yolox", "classes": channels - 5}
-        | activation(found[0].seen, "none")
-        | layout(found),
-        heads={one.seen.name: {"stride": one.stride} for one in found},
+        | activation(grids[0].seen, "none")
+        | layout(grids),
+        heads={grid.seen.name: {"stride": grid.stride} for grid in grids},
         reason=f"{channels} channels are 5 and {channels - 5} classes, one anchor a cell",
         # Rockchip's exports of YOLOv5 and YOLOv8 end in a sigmoid, too; so do edges and masks.
         doubt=""
@@ -127,29 +127,29 @@ def recognise_yolox(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Pr
 
 def recognise_yunet(outputs: Sequence[SeenOutput], image: tuple[int, int]) -> Proposal | None:
     """For each stride two scores a cell, four numbers, and perhaps five points."""
-    found = read(outputs, image, N3)
-    groups = by_stride(found, N3)
-    if groups is None or len(found) != len(outputs):
+    grids = read(outputs, image, N3)
+    groups = by_stride(grids, N3)
+    if groups is None or len(grids) != len(outputs):
         return None
-    kinds = [sorted(one.channels for one in group) for group in groups.values()]
+    kinds = [sorted(grid.channels for grid in group) for group in groups.values()]
     if kinds not in ([[1, 1, 4, 10]] * 3, [[1, 1, 4]] * 3):
         return None
     heads: dict[str, dict[str, object]] = {}
     for stride, group in groups.items():
         # Which of the two is which does not matter: their product is taken.
         single = sorted(
-            (one for one in group if one.channels == 1), key=lambda one: named(one.seen, "obj")
+            (grid for grid in group if grid.channels == 1), key=lambda grid: named(grid.seen, "obj")
         )
-        box = next(one for one in group if one.channels == 4)
-        for one, role in zip((*single, box), ("scores", "objectness", "boxes"), strict=True):
-            heads[one.seen.name] = {"stride": stride, "role": role}
-    scores = next(one for one in found if one.channels == 1)
+        box = next(grid for grid in group if grid.channels == 4)
+        for grid, role in zip((*single, box), ("scores", "objectness", "boxes"), strict=True):
+            heads[grid.seen.name] = {"stride": stride, "role": role}
+    scores = next(grid for grid in grids if grid.channels == 1)
     return Proposal(
-        decode={"style": "yunet"} | activation(scores.seen, "none") | layout(found),
+        decode={"style": "yunet"} | activation(scores.seen, "none") | layout(grids),
         heads=heads,
         reason="two scores and four numbers for each cell of strides 8, 16, 32",
         doubt=""
-        if 10 in kinds[0] or any(named(one.seen, "obj") for one in found)
+        if 10 in kinds[0] or any(named(grid.seen, "obj") for grid in grids)
         else "whether the four are centre and size (yunet), or distances to the sides as in FCOS",
     )
 
