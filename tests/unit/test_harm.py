@@ -13,6 +13,7 @@ from trt_matrix.core.answers.strips import strips
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.rules import DB
 from trt_matrix.core.severity import LEAST_AP
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -207,7 +208,8 @@ def test_a_loss_is_beside_the_baseline_of_the_same_pass() -> None:
 
 def test_without_a_gate_a_loss_that_is_visible_is_told() -> None:
     """Half a dB to three; the regression itself says whose it is."""
-    verdict = regression("v2")
+    effect = replace(EFFECT, log=1.4 * DB, low=1.2 * DB, high=1.6 * DB)
+    verdict = replace(regression("v2"), effect=effect)
     cells = [
         cell_result("v1", SHARED, [head("small", 0.0040, gate_sqnr_db=None)]),
         cell_result("v2", SHARED, [head("small", 0.0055, verdicts=(verdict,), gate_sqnr_db=None)]),
@@ -225,6 +227,10 @@ def test_of_heads_that_no_gate_judges_harmless_boxes_say_nothing() -> None:
         " in v1; no gate says whether the error of small matters"
     )
     assert said(replace(made, answers=(replace(unjudged, passed=True),))).endswith(" in v1")
+    seen = replace(of_boxes((20, 0.02, 0)), answers=(unjudged,))
+    assert said(seen).endswith("loses 20 of 1000 boxes in v1"), (
+        "that matters, whatever the error is"
+    )
     assert said(replace(made, answers=(replace(unjudged, unseen=()),))).endswith(" in v1")
 
 
