@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.judgements import OWN, SHARED, cell_result, changes, head, judgement
-from trt_matrix.core.answers.findings import BEARABLE
+from trt_matrix.core.answer import BEARABLE
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.strips import strips
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
