@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.judgements import OWN, SHARED, cell_result, changes, head, judgement
+from trt_matrix.core.answer import BEARABLE
 from trt_matrix.core.answers.harm import harm
 from trt_matrix.core.answers.strips import strips
 from trt_matrix.core.boxes.results import ALL, AveragePrecision, BoxErrors, BoxReport, CellBoxes
 from trt_matrix.core.cells import Pass, Precision
 from trt_matrix.core.judgement import CellResult, Judgement
+from trt_matrix.core.rules import DB
 from trt_matrix.core.severity import LEAST_AP
 from trt_matrix.core.verdicts.effect import Effect
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
@@ -182,7 +184,8 @@ def test_versions_that_lose_against_the_baseline_are_named_with_their_dB() -> No
         cell_result("v1", SHARED, [head("small", 0.004)]),
         cell_result("v2", SHARED, [head("small", 0.016, verdicts=(regression("v2"),))]),
         cell_result("v3", SHARED, [head("small", 0.020, verdicts=(regression("v3"),))]),
-        cell_result("v4", SHARED, [head("small", 0.019)]),
+        cell_result("v4", SHARED, [head("small", 0.030)]),
+        cell_result("v3", OWN, [head("small", 0.030)]),
     ]
     made = judgement(cells, heads=("small",), baseline="v1")
     low, high = (10 * math.log10(nmse / 0.004) for nmse in (0.016, 0.020))
@@ -195,12 +198,40 @@ def test_a_loss_is_beside_the_baseline_of_the_same_pass() -> None:
     cells = [
         cell_result("v1", SHARED, [head("small", 0.011)]),
         cell_result("v1", OWN, [head("small", 0.004)]),
-        cell_result("v2", SHARED, [head("small", 0.016, verdicts=(regression("v2"),))]),
+        cell_result("v2", SHARED, [head("small", 0.0125, verdicts=(regression("v2"),))]),
     ]
-    db = 10 * math.log10(0.016 / 0.011)
+    db = 10 * math.log10(0.0125 / 0.011)
     assert said(judgement(cells, heads=("small",), baseline="v1")) == (
         f"v2 loses {db:.1f} dB on small in INT8 against v1"
     )
+
+
+def test_without_a_gate_a_loss_that_is_visible_is_told() -> None:
+    """Half a dB to three; the regression itself says whose it is."""
+    effect = replace(EFFECT, log=1.4 * DB, low=1.2 * DB, high=1.6 * DB)
+    verdict = replace(regression("v2"), effect=effect)
+    cells = [
+        cell_result("v1", SHARED, [head("small", 0.0040, gate_sqnr_db=None)]),
+        cell_result("v2", SHARED, [head("small", 0.0055, verdicts=(verdict,), gate_sqnr_db=None)]),
+    ]
+    assert said(judgement(cells, heads=("small",), baseline="v1")) == (
+        "v2 loses 1.4 dB on small in INT8 against v1"
+    )
+
+
+def test_of_heads_that_no_gate_judges_harmless_boxes_say_nothing() -> None:
+    made = of_boxes((0, 0.0, 0))
+    (answer,) = made.answers
+    unjudged = replace(answer, unseen=(BEARABLE,), passed=None)
+    assert said(replace(made, answers=(unjudged,))).endswith(
+        " in v1; no gate says whether the error of small matters"
+    )
+    assert said(replace(made, answers=(replace(unjudged, passed=True),))).endswith(" in v1")
+    seen = replace(of_boxes((20, 0.02, 0)), answers=(unjudged,))
+    assert said(seen).endswith("loses 20 of 1000 boxes in v1"), (
+        "that matters, whatever the error is"
+    )
+    assert said(replace(made, answers=(replace(unjudged, unseen=()),))).endswith(" in v1")
 
 
 def test_where_a_table_is_to_blame_the_clause_is_of_that_table() -> None:
