@@ -26,7 +26,7 @@ def quick(**sections: Any) -> dict[str, Any]:
     return {
         "name": "tiny",
         "model": {"onnx": "tiny.onnx"},
-        "heads": {"large": {}, "small": {}},
+        "heads": {"large": {"stride": 4}, "small": {"stride": 2}},
         "data": DATA,
         "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
         "repeats": 1,

@@ -43,7 +43,6 @@ WRITES = frozenset(
 """Audit events (PEP 578) of what changes files; of `open`, those that may write."""
 
 MATRIX = quick(
-    heads={"large": {"stride": 4}, "small": {"stride": 2}},
     quantisation={"mixed": None},
     # One sample: of one duration no verdict follows, so none differs between two runs.
     timing={"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0, "layer_runs": 0},

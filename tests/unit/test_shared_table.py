@@ -69,6 +69,7 @@ class Place:
     def source(self, name: str, shared: Any, **more: Any) -> Path:
         content = quick(
             model={"onnx": "model.onnx"},
+            heads={"large": {}, "small": {}},
             data={part: {"images": f"images/{part}"} for part in ("calibration", "evaluation")},
             calibration={"algorithms": ["minmax"], "shared": shared},
             keep="outputs",
