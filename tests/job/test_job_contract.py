@@ -321,19 +321,21 @@ def test_every_interpreter_refuses_a_bad_request(python: str, tmp_path: Path) ->
     assert "99" in answer(tmp_path, tmp_path / "result", python)["error"]["message"]
 
 
+def started(request: Path, result: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "job", str(request), str(result)]
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, cwd=CONTAINERS, env=ENVIRONMENT, stdout=nowhere, stderr=nowhere
+    )
+
+
 def test_killed_in_a_pass_loses_no_earlier_one(request_folder: Path, tmp_path: Path) -> None:
     request = golden() | {"calibration": None}
     request["passes"] = [one_pass(f"p{number}") for number in range(50)]
     request["timing"] |= {"min_samples": 3000, "max_samples": 3000}
     write_request(request_folder, request)
     result = tmp_path / "result"
-    running = subprocess.Popen(
-        [sys.executable, "-m", "job", str(request_folder), str(result)],
-        cwd=CONTAINERS,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = started(request_folder, result)
     try:
         while not (result / "passes" / "p1" / "pass.json").exists():
             assert running.poll() is None
@@ -357,18 +359,10 @@ def test_interrupted_job_leaves_no_result(request_folder: Path, tmp_path: Path) 
     request["timing"] |= {"min_samples": 10**9, "max_samples": 10**9}
     write_request(request_folder, request)
     result = tmp_path / "result"
-    running = subprocess.Popen(
-        [sys.executable, "-m", "job", str(request_folder), str(result)],
-        cwd=CONTAINERS,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = started(request_folder, result)
     try:
-        while (
-            not (result / "stage.txt").exists()
-            or (result / "stage.txt").read_text() != "time fp32\n"
-        ):
+        stage = result / "stage.txt"
+        while not stage.exists() or stage.read_text() != "time fp32\n":
             assert running.poll() is None
             time.sleep(0.005)
         running.send_signal(signal.SIGINT)

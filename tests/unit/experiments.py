@@ -1,6 +1,7 @@
 """A small experiment on disk: network, images, labels and matrix.yaml."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,22 @@ from trt_matrix.planning.matrix import Checked, check
 
 DATA = {part: {"images": part} for part in ("calibration", "evaluation")}
 """Of a matrix.yaml, for `noise_images`."""
+
+
+def quick(**sections: Any) -> dict[str, Any]:
+    """Returns a matrix.yaml of these sections, and of those that make it one environment's, run in a moment."""
+    return {
+        "name": "tiny",
+        "model": {"onnx": "tiny.onnx"},
+        "heads": {"large": {"stride": 4}, "small": {"stride": 2}},
+        "data": DATA,
+        "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
+        "repeats": 1,
+        "baseline": "here",
+        "engines": {"onnxruntime": {"threads": 1}},
+        "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0},
+        "environments": [{"interpreter": sys.executable, "name": "here"}],
+    } | sections
 
 
 def settings() -> dict[str, Any]:

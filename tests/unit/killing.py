@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import DATA, noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import run_offline
 from trt_matrix.containers.job.__main__ import main as job_main
 from trt_matrix.environments import local
@@ -42,20 +42,11 @@ WRITES = frozenset(
 )  # fmt: skip
 """Audit events (PEP 578) of what changes files; of `open`, those that may write."""
 
-MATRIX: dict[str, Any] = {
-    "name": "tiny",
-    "model": {"onnx": "tiny.onnx"},
-    "heads": {"large": {"stride": 4}, "small": {"stride": 2}},
-    "data": DATA,
-    "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-    "quantisation": {"mixed": None},
-    "repeats": 1,
-    "baseline": "here",
+MATRIX = quick(
+    quantisation={"mixed": None},
     # One sample: of one duration no verdict follows, so none differs between two runs.
-    "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0, "layer_runs": 0},
-    "engines": {"onnxruntime": {"threads": 1}},
-    "environments": [{"interpreter": sys.executable, "name": "here"}],
-}  # fmt: skip
+    timing={"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0, "layer_runs": 0},
+)
 
 PDEATHSIG = 1
 """PR_SET_PDEATHSIG of prctl(2)."""

@@ -1,7 +1,6 @@
 """Names of images come from outside: they are kept out of tickets, and cannot make a run unreadable."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import DATA
+from tests.unit.experiments import quick
 from tests.unit.matrices import run_offline
 from trt_matrix.judging.run import judge_again
 from trt_matrix.ticket import making
@@ -31,17 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "calibration" / "private-name-1.png").rename(no_utf8)
     copy = folder / "calibration" / "<script>alert(1)<.png"
     copy.write_bytes((folder / "evaluation" / "private-name-0.png").read_bytes())
-    settings = {
-        "name": "names",
-        "model": {"onnx": "tiny.onnx"},
-        "heads": {"large": {}, "small": {}},
-        "data": DATA,
-        "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-        "repeats": 1,
-        "baseline": "here",
-        "environments": [{"interpreter": sys.executable, "name": "here"}],
-        "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
-    }
+    settings = quick()
     (folder / "matrix.yaml").write_text(yaml.safe_dump(settings))
     run_offline(folder / "matrix.yaml")
     return folder

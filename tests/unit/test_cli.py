@@ -246,32 +246,19 @@ def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, call: Call) ->
     assert "run again to go on" in err
 
 
+def to_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Runs trt-matrix into a real pipe whose reading end was closed before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "trt_matrix", *map(str, arguments)]
+    with os.fdopen(writer, "wb") as stream:
+        return subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+
+
 def test_a_reader_that_left_changes_no_exit_code(tmp_path: Path) -> None:
-    """A real pipe whose reading end is closed before anything is written."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", "trt_matrix", "schema"],
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        check=False,
-    )
-    os.close(writer)
+    done = to_nobody("schema")
     assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_an_error_behind_a_reader_that_left_keeps_its_exit_code(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", "trt_matrix", "plan", "-c", str(tmp_path / "no.yaml")],
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        check=False,
-    )
-    os.close(writer)
+    done = to_nobody("plan", "-c", tmp_path / "no.yaml")
     assert done.returncode == 2
     assert b"no.yaml" in done.stderr
 

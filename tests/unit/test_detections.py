@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 import yaml
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import run_offline
 from tests.unit.new_records import new_manifest
 from trt_matrix.core.boxes.average_precision import LabelsError
@@ -237,25 +235,17 @@ def one_box() -> Boxes:
 # A whole run
 
 
-MATRIX: Mapping[str, Any] = {
-    "name": "tiny",
-    "model": {"onnx": "tiny.onnx"},
-    "heads": {
+MATRIX = quick(
+    heads={
         "large": {"stride": 4, "anchors": [[6, 6]], "gate": {"lost": 0.0, "iou": 0.999}},
         "small": {"stride": 2, "anchors": [[3, 3]], "gate": {"sqnr_db": 1, "ap_drop": 1.0}},
     },
-    "decode": {"style": "yolov3", "classes": 1, "shown_score": 0.2},
-    "data": {
+    decode={"style": "yolov3", "classes": 1, "shown_score": 0.2},
+    data={
         "calibration": {"images": "images"},
         "evaluation": {"images": "images", "labels": "labels.json"},
     },
-    "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-    "repeats": 1,
-    "baseline": "here",
-    "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0.0},
-    "engines": {"onnxruntime": {"threads": 1}},
-    "environments": [{"interpreter": sys.executable, "name": "here"}],
-}
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,16 @@
 """`trt-matrix diagnose` from the command line: with a run, without one, and with what cannot be diagnosed."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+import yaml
 
 from tests.unit import diagnoses
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import DATA, noise_images, quick
 from tests.unit.matrices import Told, run_offline
 from tests.unit.only_fields import only_fields
 from trt_matrix.core.diagnosis.record import Diagnosis
@@ -27,23 +27,6 @@ from trt_matrix.errors import ConfigError, StoreError
 from trt_matrix.judging import run as judging
 from trt_matrix.store.results import Store
 
-MATRIX = """
-name: tiny
-model: {{onnx: {model}}}
-heads: {{large: {{stride: 4, gate: {{sqnr_db: {gate}}}}}, small: {{stride: 2}}}}
-data:
-  calibration: {{images: calibration}}
-  evaluation: {{images: evaluation, labels: labels.json}}
-decode: {{style: yolov3, classes: 1}}
-calibration: {{algorithms: [entropy, minmax], shared: entropy}}
-repeats: 1
-baseline: here
-timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
-engines: {{onnxruntime: {{threads: 1}}}}
-environments:
-  - {{interpreter: {python}, name: here}}
-"""
-
 
 def write(folder: Path, *, gate: float = 25, model: str = "tiny.onnx", images: int = 18) -> Path:
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
@@ -55,11 +38,19 @@ def write(folder: Path, *, gate: float = 25, model: str = "tiny.onnx", images: i
     ]
     coco = {"images": names, "annotations": boxes, "categories": [{"id": 1}]}
     (folder / "labels.json").write_text(json.dumps(coco))
-    text = MATRIX.format(python=sys.executable, gate=gate, model=model)
-    text = text.replace("{stride: 4,", "{stride: 4, anchors: [[8, 8]],")
-    text = text.replace("{stride: 2}", "{stride: 2, anchors: [[4, 4]]}")
+    matrix = quick(
+        model={"onnx": model},
+        heads={
+            "large": {"stride": 4, "anchors": [[8, 8]], "gate": {"sqnr_db": gate}},
+            "small": {"stride": 2, "anchors": [[4, 4]]},
+        },
+        data=DATA | {"evaluation": {"images": "evaluation", "labels": "labels.json"}},
+        decode={"style": "yolov3", "classes": 1},
+        calibration={"algorithms": ["entropy", "minmax"], "shared": "entropy"},
+        timing={"min_samples": 2, "max_samples": 3, "max_s": 0.01, "warm_up_max_s": 0.01},
+    )
     path = folder / "matrix.yaml"
-    path.write_text(text)
+    path.write_text(yaml.safe_dump(matrix))
     return path
 
 

@@ -3,7 +3,6 @@
 import gc
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.experiments import quick
 from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.commands.footprint import footprint
@@ -21,16 +21,15 @@ from trt_matrix.store.results import Store, utc_now
 
 ROOT = Path(__file__).parents[2]
 
-MATRIX: dict[str, Any] = {
-    "name": "few",
-    "model": {"onnx": str(ROOT / "demo/digits3.onnx")},
-    "heads": {
+MATRIX = quick(
+    model={"onnx": str(ROOT / "demo/digits3.onnx")},
+    heads={
         "large": {"stride": 32, "anchors": [[80, 105]]},
         "medium": {"stride": 16, "anchors": [[37, 48]]},
         "small": {"stride": 8, "anchors": [[17, 22]], "gate": {"ap_drop": 0.5}},
     },
-    "decode": {"style": "yolov3", "classes": 10},
-    "data": {
+    decode={"style": "yolov3", "classes": 10},
+    data={
         "calibration": {"images": str(ROOT / "demo/images/calibration"), "limit": 3},
         "evaluation": {
             "images": str(ROOT / "demo/images/evaluation"),
@@ -39,14 +38,8 @@ MATRIX: dict[str, Any] = {
         },
         "preprocess": {"resize": "letterbox", "size": [320, 320], "color": "rgb"},
     },
-    "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-    "quantisation": {"mixed": None},
-    "repeats": 1,
-    "baseline": "here",
-    "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0},
-    "engines": {"onnxruntime": {"threads": 1}},
-    "environments": [{"interpreter": sys.executable, "name": "here"}],
-}
+    quantisation={"mixed": None},
+)
 VOLATILE = {
     "run_id", "created", "seconds", "reused", "run", "facts", "latency", "started", "stages",
 }  # fmt: skip

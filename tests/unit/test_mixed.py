@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit import diagnoses
-from tests.unit.experiments import DATA, noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import Told, run_offline
 from tests.unit.passes import SHARED
 from trt_matrix.core.cells import Cell, Pass, Precision, Status, TableSource
@@ -44,24 +44,16 @@ def write(folder: Path, *, clipped: float = 0.05, gate: float = 20, **more: Any)
     path = folder / "matrix.yaml"
     path.write_text(
         yaml.safe_dump(
-            {
-                "name": "mixed",
-                "model": {"onnx": "net.onnx"},
-                "heads": {
-                    tensor.name: {"gate": {"sqnr_db": gate}} for tensor in model.graph.output
-                },
-                "data": DATA,
-                "calibration": {"algorithms": ["minmax"], "shared": {"table": "table.json"}},
-                "repeats": 1,
-                "baseline": "here",
-                "engines": {"onnxruntime": {"threads": 1}},
-                "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0.0},
-                "environments": [
+            quick(
+                model={"onnx": "net.onnx"},
+                heads={tensor.name: {"gate": {"sqnr_db": gate}} for tensor in model.graph.output},
+                calibration={"algorithms": ["minmax"], "shared": {"table": "table.json"}},
+                environments=[
                     {"interpreter": sys.executable, "name": "here"},
                     {"interpreter": sys.executable, "name": "there"},
                 ],
                 **more,
-            }
+            )
         )
     )
     return path

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import run_offline
 from tests.unit.pages import Element, parse
 from trt_matrix.config.data import Preprocess
@@ -37,22 +36,15 @@ from trt_matrix.judging.run import judge_again
 from trt_matrix.report.sections import SHOWN
 from trt_matrix.store.results import RunFolder, Store
 
-MATRIX: dict[str, Any] = {
-    "name": "tiny",
-    "model": {"onnx": "tiny.onnx"},
-    "heads": {
+MATRIX = quick(
+    heads={
         "large": {"stride": 4, "anchors": [[6, 6]]},
         "small": {"stride": 2, "anchors": [[3, 3]]},
     },
-    "decode": {"style": "yolov3", "classes": 1, "shown_score": 0.2},
-    "data": {"calibration": {"images": "images"}, "evaluation": {"images": "images"}},
-    "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-    "repeats": 1,
-    "baseline": "here",
-    "timing": {"min_samples": 4, "max_samples": 4, "max_s": 1.0, "warm_up_max_s": 0.0},
-    "engines": {"onnxruntime": {"threads": 1}},
-    "environments": [{"interpreter": sys.executable, "name": "here"}],
-}
+    decode={"style": "yolov3", "classes": 1, "shown_score": 0.2},
+    data={"calibration": {"images": "images"}, "evaluation": {"images": "images"}},
+    timing={"min_samples": 4, "max_samples": 4, "max_s": 1.0, "warm_up_max_s": 0.0},
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import Told, run_offline
 from trt_matrix.commands import session
 from trt_matrix.commands.gc import collect_in
@@ -32,21 +33,10 @@ CELLS = 4
 VARYING = {"run", "reused"}
 """Columns that no two runs share, beside those of latency."""
 
-MATRIX = """
-name: tiny
-model: {{onnx: tiny.onnx}}
-heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
-data:
-  calibration: {{images: calibration}}
-  evaluation: {{images: evaluation}}
-calibration: {{algorithms: [entropy, minmax], shared: entropy}}
-repeats: 2
-baseline: here
-timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
-engines: {{onnxruntime: {{threads: 1}}}}
-environments:
-  - {{interpreter: {python}, name: here}}
-"""
+TIMING = {"min_samples": 2, "max_samples": 3, "max_s": 0.01, "warm_up_max_s": 0.01}
+MATRIX = quick(
+    calibration={"algorithms": ["entropy", "minmax"], "shared": "entropy"}, repeats=2, timing=TIMING
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +45,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     folder.joinpath("tiny.onnx").write_bytes(networks.detector().SerializeToString())
     noise_images(folder, 7, calibration=4, evaluation=4)
-    (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
+    (folder / "matrix.yaml").write_text(yaml.safe_dump(MATRIX))
     return folder
 
 

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from tests.unit import small_networks as networks
+from tests.unit.experiments import quick
 from tests.unit.matrices import Told, run_offline
 from tests.unit.recordings import Recording, computed, exactly, noisy, write_images
 from trt_matrix.commands import session
@@ -67,20 +68,14 @@ class Place:
         self.scales = {name: float(np.float32(value / 127)) for name, value in self.amax.items()}
 
     def source(self, name: str, shared: Any, **more: Any) -> Path:
-        content = {
-            "name": "shared",
-            "model": {"onnx": "model.onnx"},
-            "heads": {"large": {}, "small": {}},
-            "data": {part: {"images": f"images/{part}"} for part in ("calibration", "evaluation")},
-            "calibration": {"algorithms": ["minmax"], "shared": shared},
-            "repeats": 1,
-            "keep": "outputs",
-            "baseline": "here",
-            "engines": {"onnxruntime": {"threads": 1}},
-            "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.001, "warm_up_max_s": 0.0},
-            "environments": [{"interpreter": sys.executable, "name": "here"}],
+        content = quick(
+            model={"onnx": "model.onnx"},
+            heads={"large": {}, "small": {}},
+            data={part: {"images": f"images/{part}"} for part in ("calibration", "evaluation")},
+            calibration={"algorithms": ["minmax"], "shared": shared},
+            keep="outputs",
             **more,
-        }
+        )
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path

@@ -1,6 +1,5 @@
 """Runs of networks that come quantised: the command's way, the real job, the onnxruntime of this Python."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import Told, run_offline
 from tests.unit.processors import EXACT
 from tests.unit.quantised import Quantising, by_tool, pairs
@@ -45,26 +44,15 @@ class Ran:
         noise_images(folder, 7, calibration=3, evaluation=3)
         self.source.write_text(
             yaml.safe_dump(
-                {
-                    "name": "shipped",
-                    "model": {"onnx": "net.onnx", **model_settings},
-                    "heads": {value.name: {} for value in model.graph.output},
-                    "data": dict(data or {**FOLDERS, "preprocess": {"mean": 0.5, "std": 0.25}}),
-                    "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-                    "repeats": 1,
-                    "baseline": "here",
-                    "engines": {
+                quick(
+                    model={"onnx": "net.onnx", **model_settings},
+                    heads={value.name: {} for value in model.graph.output},
+                    data=dict(data or {**FOLDERS, "preprocess": {"mean": 0.5, "std": 0.25}}),
+                    engines={
                         "onnxruntime": {"threads": 1}
                         | ({"session_config": dict(session_config)} if session_config else {})
                     },
-                    "timing": {
-                        "min_samples": 1,
-                        "max_samples": 1,
-                        "max_s": 0.01,
-                        "warm_up_max_s": 0.0,
-                    },
-                    "environments": [{"interpreter": sys.executable, "name": "here"}],
-                }
+                )
             )
         )
         self.told = Told()

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit import small_networks as networks
 from tests.unit.archives import unpack
+from tests.unit.experiments import quick
 from tests.unit.matrices import Told, run_offline
 from tests.unit.programs import ran
 from tests.unit.test_tensorrt_matrix import FAKES, Rows, at, png
@@ -31,25 +33,18 @@ from trt_matrix.packs.packing import pack
 from trt_matrix.store.results import Store
 from trt_matrix.ticket.making import TicketWish, make
 
-MATRIX = """
-name: tiny
-model: {{onnx: tiny.onnx}}
-heads: {{large: {{stride: 4}}, small: {{stride: 2}}}}
-data:
-  calibration: {{images: images}}
-  evaluation: {{images: images}}
-precisions: [fp32, fp16, bf16, int8]
-calibration: {{shared: minmax, algorithms: [minmax]}}
-repeats: 1
-devices: [cpu, "gpu:*"]
-baseline: ort
-timing: {{min_samples: 2, max_samples: 3, max_s: 0.01, warm_up_max_s: 0.01}}
-engines: {{onnxruntime: {{threads: 1}}}}
-environments:
-  - {{interpreter: {python}, name: ort}}
-  - {{elsewhere: [trt-10, trt-11]}}
-  - {{elsewhere: [trt-10-typed], options: {{typed: strong}}}}
-"""
+MATRIX = quick(
+    data={"calibration": {"images": "images"}, "evaluation": {"images": "images"}},
+    precisions=["fp32", "fp16", "bf16", "int8"],
+    devices=["cpu", "gpu:*"],
+    baseline="ort",
+    timing={"min_samples": 2, "max_samples": 3, "max_s": 0.01, "warm_up_max_s": 0.01},
+    environments=[
+        {"interpreter": sys.executable, "name": "ort"},
+        {"elsewhere": ["trt-10", "trt-11"]},
+        {"elsewhere": ["trt-10-typed"], "options": {"typed": "strong"}},
+    ],
+)
 VERSIONS = {"trt-10": "10.16.1.11", "trt-10-typed": "10.16.1.11", "trt-11": "11.4.0.106"}
 TYPED = ("trt-10-typed", "trt-11")
 KEPT = {"larger", "still_large", "smaller"}
@@ -93,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.joinpath("tiny.onnx").write_bytes(overflowing().SerializeToString())
     for index in range(3):
         (folder / "images" / f"{index}.png").write_bytes(png(index))
-    (folder / "matrix.yaml").write_text(MATRIX.format(python=sys.executable))
+    (folder / "matrix.yaml").write_text(yaml.safe_dump(MATRIX))
     target, source = folder / "cudart" / "libcudart.so", FAKES / "cudart" / "cudart.c"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(target), str(source)], check=True)
     return folder

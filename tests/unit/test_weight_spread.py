@@ -1,6 +1,5 @@
 """Weights with one channel far larger than the others: found without running, and shown by running."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit import small_networks as networks
-from tests.unit.experiments import noise_images
+from tests.unit.experiments import noise_images, quick
 from tests.unit.matrices import run_offline
 from tests.unit.small_networks import Builder
 from trt_matrix.commands import session
@@ -50,23 +49,17 @@ def run(folder: Path, model: onnx.ModelProto, **quantisation: Any) -> Outcome:
     source = folder / "matrix.yaml"
     source.write_text(
         yaml.safe_dump(
-            {
-                "name": "planted",
-                "model": {"onnx": "net.onnx"},
-                "heads": {value.name: {} for value in model.graph.output},
-                "data": {
+            quick(
+                model={"onnx": "net.onnx"},
+                heads={value.name: {} for value in model.graph.output},
+                data={
                     "calibration": {"images": "calibration"},
                     "evaluation": {"images": "evaluation"},
                     "preprocess": {"mean": 0.5, "std": 0.25},
                 },
-                "calibration": {"algorithms": ["minmax"], "shared": "minmax"},
-                "quantisation": quantisation,
-                "repeats": 2,
-                "baseline": "here",
-                "engines": {"onnxruntime": {"threads": 1}},
-                "timing": {"min_samples": 1, "max_samples": 1, "max_s": 0.01, "warm_up_max_s": 0.0},
-                "environments": [{"interpreter": sys.executable, "name": "here"}],
-            }
+                quantisation=quantisation,
+                repeats=2,
+            )
         )
     )
     return run_offline(source, folder / "results")

@@ -13,7 +13,7 @@ import pytest
 import uv
 
 from tests.unit.tiny_wheels import ROOT, Make, folders, run_job
-from trt_matrix.environments.venv import STAMP
+from trt_matrix.environments.venv import STAMP, VenvEnvironment
 
 # Killed in the middle, and two at once
 
@@ -73,17 +73,23 @@ def test_two_processes_and_two_threads_make_it_once(
     assert [run_job(stone, job)["version"] for stone in stones] == ["1.0", "1.0"]
 
 
+def waiting(stone: VenvEnvironment, caplog: pytest.LogCaptureFixture) -> threading.Thread:
+    """Prepares it in a thread, which has said that it waits."""
+    thread = threading.Thread(target=stone.prepare, kwargs={"offline": False})
+    thread.start()
+    while "waiting for another run" not in caplog.text:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    return thread
+
+
 def test_waiting_tells_so(
     environment: Make, tmp_path: Path, slow_uv: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with prepare_elsewhere(tmp_path, uv_binary=slow_uv) as other:
         wait_for(tmp_path / "installing")
         stone = environment("pebble==1.0")
-        thread = threading.Thread(target=stone.prepare, kwargs={"offline": False})
-        thread.start()
-        while "waiting for another run" not in caplog.text:
-            assert thread.is_alive()
-            time.sleep(0.01)
+        thread = waiting(stone, caplog)
         (tmp_path / "go").touch()
         thread.join()
         assert other.stdout
@@ -104,11 +110,7 @@ def test_killed_with_9_while_making_it(
 
     # Its uv still runs and will write: nobody else may until it has ended.
     stone = environment("pebble==1.0")
-    thread = threading.Thread(target=stone.prepare, kwargs={"offline": False})
-    thread.start()
-    while "waiting for another run" not in caplog.text:
-        assert thread.is_alive()
-        time.sleep(0.01)
+    thread = waiting(stone, caplog)
     assert (half / "leftover").exists()
     (tmp_path / "go").touch()
     thread.join()
