@@ -30,6 +30,8 @@ from trt_matrix.core.verdicts.verdict import Kind, Verdict
 # How a cell was run: when, for how long in each stage, with which table and build.
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellRun:
+    """How a cell was run: when, for how long in each stage, with which table and build."""
+
     started: str | None
     """ISO 8601, UTC: when the job of the newest repeat was started; None where none was."""
     stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
