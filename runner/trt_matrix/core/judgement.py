@@ -27,7 +27,6 @@ from trt_matrix.core.verdicts.gates import WHOLE_NETWORK, GateResult
 from trt_matrix.core.verdicts.verdict import Kind, Verdict
 
 
-# How a cell was run: when, for how long in each stage, with which table and build.
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellRun:
     """How a cell was run: when, for how long in each stage, with which table and build."""
