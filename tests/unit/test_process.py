@@ -308,8 +308,7 @@ def test_what_does_not_die_is_given_up(
 def test_a_flood_of_output_is_bounded_and_keeps_both_ends(run: Run, tmp_path: Path) -> None:
     ending = run(
         """
-        import io
-import os
+        import os
         print("first", flush=True)
         block = b"x" * (1 << 20)
         for _ in range(200):

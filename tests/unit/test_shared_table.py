@@ -68,13 +68,13 @@ class Place:
         self.scales = {name: float(np.float32(value / 127)) for name, value in self.amax.items()}
 
     def source(self, name: str, shared: Any, **more: Any) -> Path:
+        data = {part: {"images": f"images/{part}"} for part in ("calibration", "evaluation")}
         content = quick(
             model={"onnx": "model.onnx"},
             heads={"large": {}, "small": {}},
-            data={part: {"images": f"images/{part}"} for part in ("calibration", "evaluation")},
             calibration={"algorithms": ["minmax"], "shared": shared},
             keep="outputs",
-            **more,
+            **{"data": data, **more},
         )
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))
