@@ -56,8 +56,13 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
+def is_written(path: Path) -> bool:
+    """Says whether a process id is in it, to its end; who is killed before never writes it."""
+    return path.exists() and path.read_text().endswith("\n")
+
+
 def read_pid(path: Path) -> int:
-    wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
+    wait_for(lambda: is_written(path))
     return int(path.read_text())
 
 
@@ -229,7 +234,7 @@ def test_an_interruption_stops_the_job_and_goes_on(
     run: Run, tmp_path: Path, hurry: None, exception: type[BaseException]
 ) -> None:
     def tick() -> None:
-        if (tmp_path / "child.pid").exists():
+        if is_written(tmp_path / "child.pid"):
             raise exception
 
     with pytest.raises(exception):
