@@ -280,7 +280,7 @@ def test_a_ticket_says_why_it_has_no_plugins(there: Path, tmp_path: Path) -> Non
         stored = run.store.put(b"\x7fELF\0" + AUTHOR.encode() + b"\0", ".so")
         asked_for(run, [{"libraries": {"8": stored.file}}])
 
-    assert "runs of before did not keep" in (told(before) or "")
+    assert "older runs did not keep" in (told(before) or "")
     assert "not stored with the run any more" in (told(gone) or "")
     assert "holds a secret (asked for with --hide): build it elsewhere" in (told(secret) or "")
 

@@ -12,7 +12,7 @@ from trt_matrix.store.results import RunFolder
 from trt_matrix.ticket.folder import SHORT, Folder
 
 LEFT_OUT = "its network needs plugins, which were left out with --no-plugins"
-OLD = "its network needs plugins, which runs of before did not keep: run it again, then make the ticket"
+OLD = "its network needs plugins, which older runs did not keep: run it again, then make the ticket"
 INSTEAD = "build it elsewhere, or give `sources` in matrix.yaml"
 GONE = "its network needs plugins, whose files are not stored with the run any more"
 
