@@ -54,10 +54,9 @@ def look(form, capabilities):
         layer = definition.get_layer(index)
         kind = network.word(layer.type)
         before = [makers.get(tensor.name, "INPUT") for tensor in network.inputs(layer)]
-        outputs = network.outputs(layer)
-        makers.update((tensor.name, kind) for tensor in outputs)
-        first = network.word(outputs[0].dtype) if outputs else None
-        found["layers"].append([layer.name, kind, first, before])
+        makers.update((tensor.name, kind) for tensor in network.outputs(layer))
+        first = layer.get_output(0) if layer.num_outputs else None
+        found["layers"].append([layer.name, kind, None if first is None else network.word(first.dtype), before])
     for key, tensors in (("inputs", network.inputs(definition)), ("outputs", network.outputs(definition))):
         found[key] = {tensor.name: network.word(tensor.dtype) for tensor in tensors}
     choice = configuration.Choice(form["precision"], "fp32", strong, None)

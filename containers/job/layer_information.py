@@ -176,7 +176,7 @@ class Finder(object):
     def __call__(self, text):
         """Returns the names found in `text`, in order, each once.
 
-        That is a layer's name, or its metadata: `[ONNX Layer: /a/Conv]\x1e[ONNX Layer: /a/Mul]`.
+        That is a layer's name, or its metadata: `[ONNX Layer: /a/Conv]\\x1e[ONNX Layer: /a/Mul]`.
         """
         if self._pattern is None:
             return []

@@ -20,6 +20,8 @@ def collect(pack, work, output, outputs):
         for name in found:
             path = os.path.join(folder, name)
             inside = os.path.relpath(path, work).replace(os.sep, "/")
+            if name.endswith(protocol.PARTIAL):
+                continue  # of a run that was killed while it wrote
             if outputs and settled and name.endswith(".bin"):
                 continue  # what would come in their place
             if name in settled and not outputs:

@@ -192,7 +192,7 @@ def engines(requests):
 
 
 def lacking(wanted, options):
-    """Returns why no job of the `wanted` engines can run: no such Python or image, no numpy; None where all is there.
+    """Returns why no job of the `wanted` engines can run: no such Python or image, no numpy, no engine; None where all is there.
 
     Asked before any job starts, so that nothing counts as answered.
     """

@@ -102,7 +102,7 @@ class Session(object):
     def __init__(self, session):
         self._session = session
         self._inputs = {value.name: value.type for value in session.get_inputs()}
-        self._outputs = [get_output.name for get_output in session.get_outputs()]
+        self._outputs = [value.name for value in session.get_outputs()]
 
     def run(self, inputs, outputs):
         """Returns the arrays of `outputs`.

@@ -38,7 +38,9 @@ def run(
         bool, typer.Option("--strict", help="Exit with 4 if a selected cell could not run.")
     ] = False,
     offline: Offline = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure cells again, also those already measured.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -76,7 +76,7 @@ def _arrays_of(folder: Path) -> Mapping[str, tuple[int, ...]]:
     if first is None:
         return {}
     try:
-        return {name: read_array.shape for name, read_array in read_arrays(first).items()}
+        return {name: array.shape for name, array in read_arrays(first).items()}
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}
 

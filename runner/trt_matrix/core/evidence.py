@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trt_matrix.core.boxes.evidence import BoxEvidence
 from trt_matrix.core.cells import Cell, Precision
-from trt_matrix.core.collecting import distinct, present
+from trt_matrix.core.collecting import distinct
 from trt_matrix.core.manifest import Manifest
 from trt_matrix.core.metrics import Sums, metrics
 from trt_matrix.core.records import Measurement, Record, StoredObject
@@ -77,7 +77,7 @@ def timed(record: Record) -> list[Measurement]:
 def disturbed(record: Record) -> str | None:
     """Returns what disturbed how many of its repeats; None where nothing did."""
     measured = good(record)
-    reasons = present(map(_disturbance, measured))
+    reasons = list(filter(None, map(_disturbance, measured)))
     if not reasons or len(measured) == 1:
         return reasons[0] if reasons else None
     return f"{len(reasons)} of {len(measured)} repeats: {'; '.join(distinct(reasons))}"

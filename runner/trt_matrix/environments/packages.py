@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -133,23 +134,24 @@ def resolve(
         EnvironmentUnavailableError: there are none, or they cannot be found out here.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    draft = lock.with_name("pylock.draft.toml")
-    draft.unlink(missing_ok=True)
-    run_uv(
-        *RESOLVE,
-        *python,
-        f"--output-file={draft}",
-        *sources.arguments(offline=offline),
-        version=version,
-        offline=offline,
-        cwd=lock.parent,
-        text="\n".join(requirements),
-    )
+    draft = lock.with_name(f"pylock.{uuid.uuid4().hex}.toml")  # two images may ask for the same
     try:
+        run_uv(
+            *RESOLVE,
+            *python,
+            f"--output-file={draft}",
+            *sources.arguments(offline=offline),
+            version=version,
+            offline=offline,
+            cwd=lock.parent,
+            text="\n".join(requirements),
+        )
         packages = read_lock(draft.read_text(encoding="utf-8"))
+        draft.replace(lock)
     except LockError as error:
         raise EnvironmentUnavailableError(str(error)) from error
-    draft.replace(lock)
+    finally:
+        draft.unlink(missing_ok=True)
     return packages
 
 

@@ -232,7 +232,7 @@ class WantedTable:
 def note(best: BestTable, counts: tuple[int, int]) -> str:
     """Returns how the table was made."""
     kinds = list(best.changed.values())
-    taken = [f"{kinds.count(fromkey)} of {fromkey}" for fromkey in dict.fromkeys(kinds)]
+    taken = [f"{kinds.count(kind)} of {kind}" for kind in dict.fromkeys(kinds)]
     but = f"but for {listed(taken, len(taken))}" if taken else "unchanged"
     left = f"; {count(best.left, 'tensor')} had no turn" if best.left else ""
     return (

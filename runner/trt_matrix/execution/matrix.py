@@ -69,7 +69,7 @@ class ExperimentRun:
         settled: SettledBeside = lambda *_: False,
         take: Take = untaken,
     ) -> None:
-        """Plans it; `cells` are in the order of the plan, the rest is as `Jobs` takes it.
+        """Plans it; `cells` are in the order of the plan; `watch` and `take` are as `Jobs` takes them.
 
         The reference and the simulations are computed in `reference`; `named` says whose outputs are it, where it is not
         computed there. `undecided` says which cells (ids) more repeats would decide; it is asked after every round from the

@@ -18,7 +18,7 @@ def request_of(
 ) -> Mapping[str, Any]:
     """Returns the content of request.json; keys as in `job.protocol.REQUEST_KEYS`.
 
-    `own` is as `Wants.settle_at` takes it.
+    `own` is as `PassRequests.settle_at` takes it.
     """
     names = {pass_.name for pass_ in passes}
     plugins = [plugin_files.request() for plugin_files in wants.plugins_at(site)]

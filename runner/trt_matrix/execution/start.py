@@ -44,9 +44,9 @@ class JobStart:
         watch: Watch = unwatched,
         take: Take = untaken,
     ) -> None:
-        """Starts nothing yet; `progress`, `watch` and `take` as `Jobs` has them.
+        """Starts nothing yet; `progress` is called with each stage, `watch` and `take` are as `Jobs` has them.
 
-        `share_of` reads the graph that the engine saved of a network; `log` is a name as `Run.log` takes it.
+        `share_of` reads the graph that the engine saved of a network; `log` is a name as `RunFolder.log` takes it.
         """
         self.store: Store = run.store
         self.taker = PassTaker(
@@ -70,7 +70,7 @@ class JobStart:
     ) -> list[Measurement]:
         """Returns a measurement of each pass that ended or failed; the others had no turn.
 
-        `own` is as `Wants.settle_at` takes it.
+        `own` is as `PassRequests.settle_at` takes it.
         """
         with self.store.workspace() as folder:
             answers = self._answers(folder)

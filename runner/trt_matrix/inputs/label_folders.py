@@ -166,12 +166,12 @@ def _voc(text: str, name: str, size: tuple[int, int]) -> Iterator[_Object]:
     if root.tag != "annotation":
         message = f"{name}: not Pascal VOC: <annotation> is expected, <{root.tag:.40}> is there"
         raise LabelsError(message)
-    lines = tuple(
+    sides = tuple(
         int(_number(root.findtext(f"size/{side}") or "0", name)) for side in ("width", "height")
     )
-    if all(lines) and lines != size:
+    if all(sides) and sides != size:
         raise LabelsError(
-            f"{name}: it is of an image of {lines[0]} × {lines[1]} pixels, that of this name has "
+            f"{name}: it is of an image of {sides[0]} × {sides[1]} pixels, that of this name has "
             f"{size[0]} × {size[1]}"
         )
     for number, element in enumerate(root.iter("object"), 1):

@@ -41,7 +41,7 @@ from trt_matrix.store.results import Store
 BOXES = "boxes of the float network"
 LABELS = "labels"
 TABLES = ("minmax", "entropy")
-"""A table that another program tried lies near one of both."""
+"""A table that another program made lies near one of both."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -202,7 +202,7 @@ class _Forensics:
         if self.algorithm is None or not self.matrix.wants.network.is_float:
             if deciders or self.asked.learning_curve:
                 self.unknown.append(
-                    "what fewer images cost: the network came quantised, no table is tried of images"
+                    "what fewer images cost: the network came quantised, no table is made of images"
                 )
             return {}
         draws = self._draws(number) if self.asked.learning_curve else []

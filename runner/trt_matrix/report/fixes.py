@@ -22,7 +22,7 @@ class FixRow(NamedTuple):
     """In AP where every row has that, else in dB of the head that gains most; None where it is not known."""
     width: float
     then: str
-    """`0.822 → 0.825`, `small 14.7 → 22.5 dB`, of the head that gains most."""
+    """`0.822 → 0.825`, `small 14.7 → 22.5 dB`, of the head that it changes most."""
     gains_db: tuple[float | None, ...]
     """A head each."""
     lost: float | None

@@ -90,8 +90,8 @@ class Facts(Objects):
     def take_sums(self, y: str, r: str, epsilon: float, sums: Sums) -> Sums:
         """Keeps sums of outputs that stayed elsewhere, and returns what is known of the same contents.
 
-        `y` and `r` are the SHA-256 of the output and of what it was compared with, `epsilon` as `sums` takes it. `told` is
-        not kept where other sums are known.
+        `y` and `r` are the SHA-256 of the output and of what it was compared with, `epsilon` as `self.sums` takes it. The given
+        `sums` are not kept where others are known.
         """
         key = _sums_key(y, r, epsilon)
         known: Sums = read_array(

@@ -134,7 +134,7 @@ def _pairs(evaluation: Any, images: Indices) -> Iterator[tuple[int, int, Mask]]:
     """
     thresholds = evaluation.params.iouThrs
     all_pairs = _matched(evaluation)
-    # At all thresholds at once it does not say at which a pair was made. It was at every labelled up to its
+    # At all thresholds at once it does not say at which a pair was made. It was at every one up to its
     # IoU, unless another box or object came between, which at some threshold made a pair of its own.
     boxes, objects = (
         (Counter(ids) for ids in zip(*all_pairs, strict=True)) if all_pairs else ({}, {})

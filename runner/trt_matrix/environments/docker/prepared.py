@@ -113,13 +113,14 @@ def known(engine: Engine, recipe: Recipe, *, cache: Path) -> PreparedImage | Non
     python = known_python(cache, base, recipe.executable) if base else None
     if base is None or python is None:
         return None
-    packages: Mapping[str, Package] | None = {}
+    packages: Mapping[str, Package] = {}
     if wanted := derived.wanted_packages(recipe.requirements, python):
-        packages = derived.known_packages(cache, wanted, python)
-        image = (
-            find(engine, derived.tag_of(base, packages, recipe.executable)) if packages else None
-        )
-    if packages is None or image is None:
+        resolved = derived.known_packages(cache, wanted, python)
+        if resolved is None:
+            return None
+        packages = resolved
+        image = find(engine, derived.tag_of(base, packages, recipe.executable))
+    if image is None:
         return None
     return PreparedImage(base=base, image=image, python=python, packages=packages, engine=elsewhere)
 
